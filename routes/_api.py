@@ -1,4 +1,4 @@
-"""Reading a request into a model, and writing down for OpenAPI what a handler takes and answers."""
+"""Parse requests into models, and record each handler's request and response types for OpenAPI."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ _Model = TypeVar("_Model", bound=BaseModel)
 
 
 class Body(BaseModel):
-    """Base of request bodies and queries: an unknown field is an error, not a surprise."""
+    """Base class of request bodies and query strings. Unknown fields are rejected."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 
 
 @dataclass(frozen=True)
 class Described:
-    """What :mod:`routes.openapi` shows of a handler beside its docstring.
+    """A handler's request and response, as :mod:`routes.openapi` documents them next to its docstring.
 
-    ``answer`` is a type, or the types of an object's fields by name.
+    ``answer`` is a type, or a dict from field names to types for an object.
     """
 
     body: type[BaseModel] | None = None
@@ -45,7 +45,7 @@ def describes(
     status: int = 200,
     content: str = "application/json",
 ) -> Callable[[_View], _View]:
-    """Attach the description to a handler; the handler itself stays as it is."""
+    """Attach the description to a handler, which is returned unchanged."""
 
     def attach(view: _View) -> _View:
         view.described = Described(body, query, answer, status, content)  # type: ignore[attr-defined]
@@ -55,16 +55,16 @@ def describes(
 
 
 def read_body(model: type[_Model]) -> _Model:
-    """The JSON body as a model.
+    """Parse the JSON body into a model.
 
     Raises:
-        InvalidInput: It is not JSON, or a field is unknown, missing or of the wrong type.
+        InvalidInput: The body is not JSON, or a field is unknown, missing or of the wrong type.
     """
     return _read(model, read_json())
 
 
 def read_json() -> Any:
-    """The decoded JSON body. Raises InvalidInput where it is none."""
+    """Decode the JSON body. Raises InvalidInput if it is not valid JSON."""
     try:
         return request.get_json()
     except RecursionError:
@@ -74,7 +74,7 @@ def read_json() -> Any:
 
 
 def read_query(model: type[_Model]) -> _Model:
-    """The query string as a model. Raises InvalidInput as :func:`read_body` does."""
+    """Parse the query string into a model. Raises InvalidInput as :func:`read_body` does."""
     return _read(model, request.args.to_dict())
 
 

@@ -1,4 +1,4 @@
-"""Checks that every request passes before its handler runs, sockets included, and headers of every response."""
+"""Security checks before every request, including Socket.IO's, and security headers for every response."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ OPEN_ENDPOINTS = frozenset({"static", "auth.login", "auth.enter", "system.health
 DURING_A_MOVE = OPEN_ENDPOINTS | {
     "auth.logout", "system.move", "system.cancel_move", "system.api_start_move", "system.api_cancel_move",
 }  # fmt: skip
-"""What may be sent while a folder is being moved."""
+"""Endpoints that accept changes while a folder is being moved."""
 SMALL = 8 * 1024 * 1024
-"""Largest request without a file, in bytes."""
+"""Maximum size of a request without a file, in bytes."""
 MOST_SOCKETS = 100
-"""Most pages and programs connected at once; a WebSocket holds four threads."""
+"""Maximum simultaneous Socket.IO connections. Each WebSocket uses four threads."""
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{0,253})(:[0-9]{0,5})?")
 
 POLICY = (
@@ -41,23 +41,23 @@ POLICY = (
 
 
 class CookieSessions(SecureCookieSessionInterface):
-    """Marks the cookie Secure where the request came by https."""
+    """Marks the session cookie Secure for requests over HTTPS."""
 
     def get_cookie_secure(self, app: Flask) -> bool:
         return request.is_secure
 
 
 def accepts_uploads(view: _View) -> _View:
-    """Mark a handler that accepts files up to MAX_UPLOAD_GB; all others accept only small requests."""
+    """Let a handler accept files up to MAX_UPLOAD_GB. All others are limited to :data:`SMALL`."""
     view.accepts_uploads = True  # type: ignore[attr-defined]
     return view
 
 
 def install(app: Flask, gate: Gate, *, port: int, max_upload: int) -> None:
-    """Put the guard in front of every handler of ``app``."""
+    """Install the checks for every request to ``app``."""
     app.session_interface = CookieSessions()
     app.config.update(
-        # Cookies are shared between the ports of one host: the name keeps two servers apart.
+        # Cookies are shared by all ports of a host, so each server needs its own name.
         SESSION_COOKIE_NAME=f"tunesmith_{port}",
         SESSION_COOKIE_HTTPONLY=True,
         SESSION_COOKIE_SAMESITE="Strict",
@@ -72,7 +72,7 @@ def install(app: Flask, gate: Gate, *, port: int, max_upload: int) -> None:
 
 
 def guard() -> AnyResponse | None:
-    """Check host, origin, size, login and CSRF, in this order. Below /v1 only the token counts."""
+    """Check host, origin, size, login and CSRF token, in this order. Under /v1, only the access token counts."""
     check_source()
     view = current_app.view_functions.get(request.endpoint or "")
     if not getattr(view, "accepts_uploads", False):
@@ -90,7 +90,7 @@ def guard() -> AnyResponse | None:
 
 
 def enter() -> None:
-    """Refuse what may change something while a folder is being moved, and let no move begin while it is handled."""
+    """Reject changes while a folder is being moved, and block moves while a change is being handled."""
     if request.method not in SAFE and request.endpoint not in DURING_A_MOVE:
         services().folders.enter()
         g.entered = True
@@ -102,10 +102,10 @@ def leave(_error: BaseException | None) -> None:
 
 
 def check_source() -> None:
-    """Refuse requests with an unknown host name, and requests from other websites.
+    """Reject requests with an unknown host name, and requests from other websites.
 
     Raises:
-        Forbidden: By host, origin or what the browser says about the sender.
+        Forbidden: The Host, Origin or Sec-Fetch-Site header is not allowed.
     """
     gate = _gate()
     gate.check_host(request.host)
@@ -121,9 +121,9 @@ def check_source() -> None:
 
 
 def logged_in() -> bool:
-    """Whether the client may use this server: no login is needed, or it has a session or the token."""
+    """Whether the client is authorized: no login is required, or it has a session or the access token."""
     if "logged_in" not in g:
-        g.logged_in = False  # for the error page, where looking at the token raises
+        g.logged_in = False  # for the error page, if checking the token raises
         g.logged_in = _logged_in(_gate())
     return bool(g.logged_in)
 
@@ -139,10 +139,10 @@ def _logged_in(gate: Gate) -> bool:
 
 
 def check_key() -> None:
-    """Require the access token, on this machine too: neither a cookie nor an address is enough.
+    """Require the access token, even for local requests. A session cookie is not enough.
 
     Raises:
-        Unauthorized: It is missing or wrong, or none exists yet.
+        Unauthorized: The token is missing or wrong, or none exists yet.
     """
     gate = _gate()
     if gate.key == "none":
@@ -158,10 +158,10 @@ def check_key() -> None:
 
 
 def check_csrf() -> None:
-    """Require the CSRF token of the session from browsers; programs have no session that could be abused.
+    """Require the session's CSRF token from browsers. Other clients have no session to exploit.
 
     Raises:
-        Forbidden: It is missing or wrong.
+        Forbidden: The CSRF token is missing or wrong.
     """
     if g.get("by_token") or not _from_browser():
         return
@@ -171,23 +171,23 @@ def check_csrf() -> None:
 
 
 def same(one: str, other: str) -> bool:
-    """Compare two secrets in constant time; any text may be sent."""
+    """Compare two secrets in constant time. Accepts any text, even with lone surrogates."""
     return hmac.compare_digest(one.encode("utf-8", "surrogatepass"), other.encode("utf-8", "surrogatepass"))
 
 
 def csrf_token() -> str:
-    """The CSRF token that forms and scripts of this session send."""
+    """Return the session's CSRF token, for forms and scripts."""
     if "csrf" not in session:
         session["csrf"] = secrets.token_urlsafe(24)
     return str(session["csrf"])
 
 
 def seal(response: Response) -> Response:
-    """Add headers that keep out other sites' frames and scripts, and caches."""
+    """Add headers that block framing, foreign scripts and caching."""
     response.headers.setdefault("Content-Security-Policy", POLICY)
     response.headers["X-Content-Type-Options"] = "nosniff"
     response.headers["X-Frame-Options"] = "DENY"
-    # Not 'no-referrer': with it browsers send 'Origin: null' from our own forms.
+    # Not 'no-referrer', which makes browsers send 'Origin: null' with our own forms.
     response.headers["Referrer-Policy"] = "same-origin"
     response.headers["Cross-Origin-Resource-Policy"] = "same-origin"
     response.headers["Cross-Origin-Opener-Policy"] = "same-origin"
@@ -197,13 +197,13 @@ def seal(response: Response) -> Response:
 
 
 class Doorman:
-    """Checks before Flask: a valid Host header, and the same rules for Socket.IO's own requests.
+    """WSGI middleware that validates the Host header and applies the same checks to Socket.IO's requests.
 
-    Flask builds addresses from the Host header, on error pages too, so a malformed one must not reach it.
+    Flask builds URLs from the Host header, even on error pages, so a malformed one must not reach it.
 
     Args:
-        app: Whose rules.
-        inner: The WSGI application that answers, Socket.IO's included.
+        app: The Flask application whose rules apply.
+        inner: The WSGI application to call, including Socket.IO.
     """
 
     def __init__(self, app: Flask, inner: WSGIApplication) -> None:

@@ -1,4 +1,4 @@
-"""Render pages, redirect, and leave messages for the next page."""
+"""Render pages, redirect, and flash messages."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from services.machine.bin import Entry
 
 
 def page(template: str, context: Any) -> str:
-    """The template with the fields of a frozen dataclass as its variables."""
+    """Render a template with the fields of a frozen dataclass as its variables."""
     return render_template(template, **{field.name: getattr(context, field.name) for field in fields(context)})
 
 
 def back(default: str) -> Response:
-    """Redirect to the page named by the form, if it is on this server."""
+    """Redirect to the form's ``back`` address, or to ``default`` if it is not on this server."""
     target = request.form.get("back", "")
     inside = target.startswith("/") and not target.startswith(("//", "/\\")) and "\\" not in target
     return redirect(target if inside else default)
@@ -33,7 +33,7 @@ def say(text: str, level: str = "") -> None:
 
 
 def say_deleted(text: str, entry: Entry | None) -> None:
-    """A word at the top of the next page with an Undo button; without one where there is nothing to restore."""
+    """Show a message at the top of the next page, with an Undo button if there is something to restore."""
     flash(in_words(text), f"undo {entry.id}" if entry else "")
 
 

@@ -1,6 +1,6 @@
-"""How responses travel: compressed where that is safe, static files cached for a year under a versioned address.
+"""Compress responses where that is safe, and cache static files for a year under a versioned URL.
 
-Why compression is limited to some requests is in docs/decisions/compression.md.
+docs/decisions/compression.md explains which requests are compressed.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from typing import Any
 from flask import Flask, Response, g, request
 
 LEAST = 1024
-"""Bytes below which compression does not save a packet."""
+"""Minimum size in bytes. Compressing less than this does not save a packet."""
 TYPES = frozenset(
     {
         "text/html", "text/css", "text/javascript", "text/plain", "text/csv",
         "application/javascript", "application/json", "image/svg+xml",
     }
 )  # fmt: skip
-"""Text. Weights, pictures and archives are compressed already, and event streams must not wait in a buffer."""
+"""Text formats. Weights, images and archives are already compressed, and event streams must not be buffered."""
 YEAR = 365 * 24 * 3600
 
 
 def install(app: Flask) -> None:
-    """Give static files an address that changes with their content, and compress responses."""
+    """Serve static files under a URL that changes with their content, and compress responses."""
     version = content_version(Path(str(app.static_folder)))
     # In the path, not the query string, so that a module's relative imports carry it too.
     app.add_url_rule("/static/v-<version>/<path:filename>", endpoint="static")
@@ -46,7 +46,7 @@ def install(app: Flask) -> None:
 
 
 def content_version(folder: Path) -> str:
-    """A short name for what a folder holds now; another content has another name."""
+    """Hash a folder's content into a short version string."""
     digest = hashlib.sha256()
     for file in sorted(path for path in folder.rglob("*") if path.is_file()):
         digest.update(f"{file.relative_to(folder)}\0".encode() + file.read_bytes())
@@ -54,18 +54,18 @@ def content_version(folder: Path) -> str:
 
 
 def cache_static(response: Response) -> Response:
-    """A versioned address is never asked for again; an old or unversioned one is checked each time."""
+    """Cache files under the current version for a year. Old and unversioned URLs are revalidated each time."""
     if request.endpoint == "static" and response.status_code == 200 and g.get("current_static"):
         response.headers["Cache-Control"] = f"public, max-age={YEAR}, immutable"
     return response
 
 
 def compress(response: Response) -> Response:
-    """Gzip a text response where the client takes it and no other site could have asked for it."""
+    """Gzip a text response if the client accepts it and no other site could have requested it."""
     if response.mimetype not in TYPES or "Content-Encoding" in response.headers or response.status_code in {206, 304}:
         return response
     static = request.endpoint == "static"
-    # What a view streams or sends from a file may be gigabytes, or never end.
+    # A streamed response may be gigabytes, or never end.
     if response.is_streamed and not static:
         return response
     response.vary.add("Accept-Encoding")
@@ -79,12 +79,12 @@ def compress(response: Response) -> Response:
     response.headers["Content-Encoding"] = "gzip"
     tag, _ = response.get_etag()
     if tag:
-        response.set_etag(tag, weak=True)  # the same content in other bytes
+        response.set_etag(tag, weak=True)  # same content, different bytes
     return response
 
 
 def _only_ours() -> bool:
-    """Whether no other site's page can have caused this request with the person's cookies (BREACH)."""
+    """Whether no other site can have caused this request with the user's cookies (BREACH)."""
     site = request.headers.get("Sec-Fetch-Site")
     return site in {"same-origin", "none"} if site else "Cookie" not in request.headers
 

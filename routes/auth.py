@@ -1,4 +1,4 @@
-"""Login with the access token, and logout."""
+"""Log in with the access token, and log out."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def _gate() -> Gate:
 
 @bp.get("/login")
 def login() -> Response | str:
-    """The login page; redirects if no login is needed."""
+    """Show the login page, or redirect to the home page if no login is required."""
     if not _gate().login_required:
         return redirect("/")
     return render_template("auth/login.html", next=_inside(request.args.get("next", "/")), error=None)
@@ -28,7 +28,7 @@ def login() -> Response | str:
 
 @bp.post("/login")
 def enter() -> Response | tuple[str, int] | tuple[str, int, dict[str, str]]:
-    """Log in: compare the token with the stored hash; slows down after failed attempts."""
+    """Log in with the access token. 401 if it is wrong, 429 after too many failed attempts."""
     onward = _inside(request.form.get("next", "/"))
     try:
         right = _gate().check_token(request.form.get("token", "").strip(), request.remote_addr or "")
@@ -46,14 +46,14 @@ def enter() -> Response | tuple[str, int] | tuple[str, int, dict[str, str]]:
 
 @bp.post("/logout")
 def logout() -> Response:
-    """Log out; every copy of the cookie becomes invalid."""
+    """Log out and invalidate every copy of the session cookie."""
     _gate().sessions.end(str(session.get("id", "")))
     session.clear()
     return redirect(url_for("auth.login"))
 
 
 def _inside(target: str) -> str:
-    """A path on this server; anything else becomes the home page."""
+    """Return the path if it is on this server, or the home page otherwise."""
     try:
         parts = urlsplit(target)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Saved configurations: save, load, rename, delete, download, upload."""
+"""Presets: save, load, rename, delete, download, upload."""
 
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ bp = Blueprint("configs", __name__)
 
 
 class SaveBody(Body):
-    """What to keep, and by which name."""
+    """A configuration and the name to save it under."""
 
     name: str
-    config: dict[str, Any] = Field(description="In the configuration format; kept exactly as given.")
+    config: dict[str, Any] = Field(description="A configuration; see the schema RunConfig. Saved exactly as given.")
 
 
 class ValidateBody(Body):
-    """A configuration to look at."""
+    """A configuration to validate."""
 
     config: dict[str, Any]
 
 
 class RenameBody(Body):
-    """The present and the new name."""
+    """The current and the new name of a preset."""
 
     name: str
     new_name: str
 
 
 class NameQuery(Body):
-    """Which configuration."""
+    """The name of a preset."""
 
     name: str
 
@@ -49,7 +49,7 @@ class NameQuery(Body):
 @bp.post("/api/configs/save")
 @describes(body=SaveBody, answer={"name": str, "modified_at": str, "summary": str})
 def api_save() -> Response:
-    """Validate a configuration and keep it, in place of one of the same name."""
+    """Save a configuration as a preset, replacing one of the same name. 422 if invalid, 409 for a built-in name."""
     body = read_body(SaveBody)
     return jsonify(services().configs.save(body.name, body.config).json())
 
@@ -57,7 +57,7 @@ def api_save() -> Response:
 @bp.get("/api/configs/load")
 @describes(query=NameQuery, answer={"name": str, "config": dict})
 def api_load() -> Response:
-    """A configuration or preset, key for key as it was saved."""
+    """Return a saved or built-in preset exactly as it was saved."""
     name = read_query(NameQuery).name
     return jsonify({"name": name, "config": services().configs.load(name)})
 
@@ -65,14 +65,14 @@ def api_load() -> Response:
 @bp.get("/api/configs/list")
 @describes(answer={"configs": list})
 def api_list() -> Response:
-    """Saved configurations, newest first, then the presets; files that cannot be used with their problem."""
+    """List saved presets, newest first, then built-in ones. Unusable files are included with their problem."""
     return jsonify({"configs": [entry.json() for entry in services().configs.list()]})
 
 
 @bp.post("/api/configs/rename")
 @describes(body=RenameBody, answer={"name": str, "modified_at": str, "summary": str})
 def api_rename() -> Response:
-    """Give a configuration another name."""
+    """Rename a saved preset. 409 if it is built in or the new name is taken."""
     body = read_body(RenameBody)
     return jsonify(services().configs.rename(body.name, body.new_name).json())
 
@@ -80,7 +80,7 @@ def api_rename() -> Response:
 @bp.delete("/api/configs/<path:name>")
 @describes(status=204)
 def api_delete(name: str) -> tuple[str, int]:
-    """Delete a configuration; the presets stay."""
+    """Move a saved preset to the trash. 409 if it is built in."""
     services().configs.delete(name)
     return "", 204
 
@@ -88,7 +88,7 @@ def api_delete(name: str) -> tuple[str, int]:
 @bp.post("/api/configs/validate")
 @describes(body=ValidateBody, answer={"problems": list, "notes": list})
 def api_validate() -> Response:
-    """What is wrong with a configuration, on any machine and on this one, and what is worth knowing."""
+    """Validate a configuration and check that it can run on this machine. Nothing is saved."""
     config, found = saved.problems(read_body(ValidateBody).config)
     remarks = services().runs.check(config) if config else []
     found += [(note.field, note.message) for note in remarks if note.level == "problem"]
@@ -99,7 +99,7 @@ def api_validate() -> Response:
 @bp.get("/api/configs/download")
 @describes(query=NameQuery, answer=dict)
 def api_download() -> Response:
-    """The configuration's file."""
+    """Download a preset as a JSON file."""
     path = services().configs.path(read_query(NameQuery).name)
     return send_file(
         io.BytesIO(path.read_bytes()), mimetype="application/json", as_attachment=True, download_name=path.name
@@ -109,12 +109,12 @@ def api_download() -> Response:
 @bp.post("/api/configs/upload")
 @describes(answer={"name": str, "modified_at": str, "summary": str}, status=201)
 def api_upload() -> tuple[Response, int]:
-    """Upload a configuration file as multipart field 'file'; it is kept by the name that stands in it."""
+    """Upload a preset as the multipart field 'file'. 422 if it is invalid, 409 if its name is taken."""
     return jsonify(receive().json()), 201
 
 
 def receive() -> saved.ConfigEntry:
-    """The request's configuration file, checked and kept. Raises InvalidInput where none was sent."""
+    """Validate and save the uploaded preset. Raises InvalidInput if no file was sent."""
     file = request.files.get("file")
     if file is None:
         raise InvalidInput("Send the file as the multipart field 'file'.", field="file")
@@ -126,13 +126,13 @@ def receive() -> saved.ConfigEntry:
 
 @bp.get("/configs")
 def index() -> str:
-    """Saved and built-in presets."""
+    """Show saved and built-in presets."""
     return page("configs/index.html", configs_page(services()))
 
 
 @bp.post("/configs/use")
 def use() -> AnyResponse:
-    """Make a preset the wizard's draft."""
+    """Load a preset into the setup."""
     services().wizard.load(services().configs.load(request.form.get("name", "")))
     say("Preset loaded. Review your setup, then start.", "good")
     return to("wizard.train")
@@ -140,7 +140,7 @@ def use() -> AnyResponse:
 
 @bp.post("/configs/<action>")
 def act(action: str) -> AnyResponse:
-    """Save the draft, import a file, rename, delete; every failure is explained on the same page."""
+    """Save the setup as a preset, or import, rename or delete one. Errors are shown on the same page."""
     if action not in _ACTS:
         raise NotFound("There is no such action on presets.")
     try:

@@ -1,4 +1,4 @@
-"""The dataset manager over HTTP: uploads in pieces, downloads from Hugging Face, rows, mapping, preparation, cache."""
+"""Dataset API: chunked uploads, Hugging Face imports, rows, column mapping, preparation, download cache."""
 
 from __future__ import annotations
 
@@ -22,44 +22,44 @@ Answer = tuple[Response, int]
 
 
 class BeginBody(Body):
-    """A file that will be sent in pieces."""
+    """A file to upload in chunks."""
 
-    name: str = Field(max_length=500, description="The file's name.")
-    size: int = Field(ge=0, description="Its size in bytes.")
+    name: str = Field(max_length=500, description="File name.")
+    size: int = Field(ge=0, description="File size in bytes.")
 
 
 class PieceQuery(Body):
-    """The position of a piece."""
+    """The position of a chunk."""
 
-    offset: int = Field(ge=0, description="Number of bytes sent before this piece.")
+    offset: int = Field(ge=0, description="Number of bytes sent before this chunk.")
 
 
 class FinishBody(Body):
-    """How the file is read."""
+    """How to read an uploaded file."""
 
-    bad_rows: Literal["stop", "skip"] = Field("stop", description="What to do with unusable rows.")
+    bad_rows: Literal["stop", "skip"] = Field("stop", description="Reject the file with unusable rows, or skip them.")
     heading: Literal["auto", "yes", "no"] = Field(
-        "auto", description="Whether a table's first line has the column names; 'auto' asks if that is unclear."
+        "auto", description="Whether a table's first line is a header row. 'auto' fails if unclear."
     )
-    again: bool = Field(False, description="Store another copy if the same content exists already.")
+    again: bool = Field(False, description="Store another copy if a dataset with the same content exists.")
 
 
 class FetchBody(Body):
-    """A Hugging Face dataset to keep on this machine."""
+    """A Hugging Face dataset to import."""
 
     dataset: dict[str, Any] = Field(description="A dataset section: source, subset, split, revision.")
-    rows: int | None = Field(None, ge=1, description="Import only the first rows, streamed. Leave empty for all.")
+    rows: int | None = Field(None, ge=1, description="Import only this many rows from the start. By default all.")
 
 
 class ChangeBody(Body):
-    """Changes to a dataset."""
+    """Changes to a dataset. Fields that are left out stay as they are."""
 
     name: str | None = Field(None, max_length=500)
     mapping: dict[str, Any] | None = None
 
 
 class RowsQuery(Body):
-    """Which rows."""
+    """Which rows to return."""
 
     offset: int = Field(0, ge=0)
     limit: int = Field(20, ge=1, le=200)
@@ -76,11 +76,11 @@ class MappingBody(Body):
 class PrepareBody(Body):
     """A configuration with the dataset to prepare."""
 
-    config: dict[str, Any] = Field(description="The sections model and dataset; reward and evaluation if they matter.")
+    config: dict[str, Any] = Field(description="Sections model and dataset; optionally reward and evaluation.")
 
 
 class KnownQuery(Body):
-    """A search in the catalog of popular datasets."""
+    """A search of the catalog of popular datasets."""
 
     search: str = ""
     category: str = ""
@@ -89,14 +89,14 @@ class KnownQuery(Body):
 @bp.get("/api/datasets/jobs")
 @describes(answer={"jobs": list})
 def api_jobs() -> Response:
-    """Uploads and downloads in progress."""
+    """List uploads and imports in progress."""
     return jsonify({"jobs": [job.json() for job in services().dataset_jobs.all()]})
 
 
 @bp.post("/api/datasets/uploads")
 @describes(body=BeginBody, answer={"id": str, "offset": int, "chunk": int}, status=201)
 def api_begin() -> Answer:
-    """Start an upload in pieces. 'chunk' is the recommended size of a piece."""
+    """Start a chunked upload. 'chunk' is the recommended chunk size in bytes. 413 if the file is too large."""
     body = read_body(BeginBody)
     return jsonify(services().dataset_jobs.begin(body.name, body.size).json()), 201
 
@@ -105,7 +105,7 @@ def api_begin() -> Answer:
 @accepts_uploads
 @describes(query=PieceQuery, answer={"offset": int})
 def api_append(job_id: str) -> Response:
-    """Send the next piece as the raw body. After a lost connection, ask for 'offset' and continue there."""
+    """Upload the next chunk as the raw body. 409 if it does not start at the job's current 'offset'."""
     offset = read_query(PieceQuery).offset
     return jsonify(services().dataset_jobs.append(job_id, offset, cast("BinaryIO", request.stream)).json())
 
@@ -113,9 +113,9 @@ def api_append(job_id: str) -> Response:
 @bp.post("/api/datasets/jobs/<job_id>/finish")
 @describes(body=FinishBody, answer=UploadInfo)
 def api_finish(job_id: str) -> Answer:
-    """Read the file after all pieces have been sent. 200 with the dataset, or 202 while a large file is read.
+    """Finish a chunked upload and read the file. Returns the dataset, or 202 while a large file is being read.
 
-    Where the same content is here already, the answer is that dataset, with 'already': true.
+    If a dataset with the same content exists, it is returned with 'already': true. 409 if bytes are missing.
     """
     body = read_body(FinishBody)
     try:
@@ -128,7 +128,7 @@ def api_finish(job_id: str) -> Answer:
 @bp.get("/api/datasets/jobs/<job_id>")
 @describes(answer={"id": str, "state": str, "offset": int, "bytes": int, "rows": int})
 def api_job(job_id: str) -> Response:
-    """The progress of an upload or import, with 'dataset' once it is finished."""
+    """Return the progress of an upload or import, with 'dataset' once it is finished."""
     try:
         view = services().dataset_jobs.get(job_id)
         if view.state != "already":
@@ -145,7 +145,7 @@ def api_job(job_id: str) -> Response:
 @bp.post("/api/datasets/fetch")
 @describes(body=FetchBody, answer={"id": str, "state": str}, status=202)
 def api_fetch() -> Answer:
-    """Import a Hugging Face dataset, as a job."""
+    """Start importing a Hugging Face dataset in the background."""
     body = read_body(FetchBody)
     return jsonify(services().dataset_jobs.fetch(read_dataset_section(body.dataset), body.rows).json()), 202
 
@@ -153,21 +153,21 @@ def api_fetch() -> Answer:
 @bp.post("/api/datasets/jobs/<job_id>/resume")
 @describes(answer={"id": str, "state": str}, status=202)
 def api_resume(job_id: str) -> Answer:
-    """Resume an import that was interrupted or canceled."""
+    """Resume an interrupted or canceled import. 409 for an upload: send its next chunk instead."""
     return jsonify(services().dataset_jobs.resume(job_id).json()), 202
 
 
 @bp.post("/api/datasets/jobs/<job_id>/cancel")
 @describes(answer={"id": str, "state": str})
 def api_cancel(job_id: str) -> Response:
-    """Stop an import or the reading of a file. What was downloaded is kept."""
+    """Cancel an import or the reading of a file, and keep the downloaded data."""
     return jsonify(services().dataset_jobs.cancel(job_id).json())
 
 
 @bp.delete("/api/datasets/jobs/<job_id>")
 @describes(status=204)
 def api_discard(job_id: str) -> tuple[str, int]:
-    """Stop it and delete what was uploaded or downloaded."""
+    """Cancel an upload or import, and delete its data."""
     services().dataset_jobs.discard(job_id)
     return "", 204
 
@@ -175,7 +175,7 @@ def api_discard(job_id: str) -> tuple[str, int]:
 @bp.get("/api/datasets/<upload_id>")
 @describes(answer=UploadInfo)
 def api_info(upload_id: str) -> Response:
-    """A dataset, its mapping, and the runs that used it."""
+    """Return a dataset with its column mapping ('section') and the runs that use it ('uses')."""
     library = services().library
     info = library.info(upload_id)
     return jsonify(
@@ -186,7 +186,7 @@ def api_info(upload_id: str) -> Response:
 @bp.patch("/api/datasets/<upload_id>")
 @describes(body=ChangeBody, answer=UploadInfo)
 def api_change(upload_id: str) -> Response:
-    """Rename a dataset, or save another column mapping."""
+    """Update a dataset's name or column mapping."""
     body = read_body(ChangeBody)
     return jsonify(_info(services().library.change(upload_id, name=body.name, mapping=body.mapping)))
 
@@ -194,7 +194,7 @@ def api_change(upload_id: str) -> Response:
 @bp.get("/api/datasets/<upload_id>/rows")
 @describes(query=RowsQuery, answer={"rows": list, "total": int})
 def api_rows(upload_id: str) -> Response:
-    """Raw rows from any position, or those that contain a text."""
+    """Return a dataset's raw rows, or search them."""
     query = read_query(RowsQuery)
     library = services().library
     total = library.info(upload_id).rows
@@ -208,7 +208,7 @@ def api_rows(upload_id: str) -> Response:
 @bp.post("/api/datasets/<upload_id>/map")
 @describes(body=MappingBody, answer={"rows": list})
 def api_map(upload_id: str) -> Response:
-    """Preview the first rows with a mapping. Nothing is saved."""
+    """Preview the first rows with a column mapping applied. Nothing is saved."""
     body = read_body(MappingBody)
     rows = services().library.mapped(upload_id, body.mapping, body.samples)
     return jsonify({"rows": services().datasets.cut(rows)})
@@ -217,14 +217,14 @@ def api_map(upload_id: str) -> Response:
 @bp.post("/api/datasets/prepare")
 @describes(body=PrepareBody, answer={"read": int, "left_out": dict, "removed": dict, "lengths": dict, "sha256": str})
 def api_prepare() -> Response:
-    """What training would do with a dataset: counts, removed rows, lengths in tokens, content hash."""
+    """Prepare a dataset as training would. Returns row counts, removed rows, token lengths and a content hash."""
     return jsonify(services().library.prepare(read_body(PrepareBody).config))
 
 
 @bp.get("/api/datasets/<upload_id>/prepared/<form>")
 @describes(content="application/octet-stream")
 def api_prepared(upload_id: str, form: str) -> Response:
-    """The prepared rows as 'jsonl' or 'parquet'."""
+    """Download the prepared rows as 'jsonl' or 'parquet'. 404 if the dataset has not been prepared."""
     path = services().library.prepared_file(upload_id, form)
     return send_file(path, as_attachment=True, download_name=f"{upload_id}-{path.name}")
 
@@ -232,7 +232,7 @@ def api_prepared(upload_id: str, form: str) -> Response:
 @bp.get("/api/datasets/known")
 @describes(query=KnownQuery, answer={"datasets": list[KnownDataset], "categories": list})
 def api_known() -> Response:
-    """Popular Hugging Face datasets with ready mappings."""
+    """List popular Hugging Face datasets with predefined column mappings."""
     query = read_query(KnownQuery)
     categories = list(dict.fromkeys(known.category for known in CATALOGUE))
     found = [known.model_dump(mode="json") for known in find(query.search, query.category)]
@@ -242,14 +242,14 @@ def api_known() -> Response:
 @bp.get("/api/datasets/tasks")
 @describes(answer={"tasks": list})
 def api_tasks() -> Response:
-    """The exercises that reasoning-gym can generate."""
+    """List the tasks that reasoning-gym can generate."""
     return jsonify({"tasks": services().library.tasks()})
 
 
 @bp.get("/api/datasets/cache")
 @describes(answer={"entries": list, "size": int})
 def api_cache() -> Response:
-    """Downloads from Hugging Face, with their sizes."""
+    """List downloads from Hugging Face with their sizes in bytes."""
     entries = services().library.cache()
     return jsonify({"entries": [asdict(entry) for entry in entries], "size": sum(entry.size for entry in entries)})
 
@@ -257,7 +257,7 @@ def api_cache() -> Response:
 @bp.delete("/api/datasets/cache")
 @describes(answer={"freed": int})
 def api_clear_cache() -> Response:
-    """Delete all downloads, or with ``name`` one dataset or model. Refused while something may need them."""
+    """Delete all downloads, or one model or dataset with ``name``. 409 while a job may need them."""
     cleanup, name = services().cleanup, request.args.get("name")
     return jsonify({"freed": cleanup.download(name) if name else cleanup.all_downloads()})
 

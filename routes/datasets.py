@@ -1,4 +1,4 @@
-"""Datasets: upload, list, preview, prepare, delete."""
+"""Datasets: list, upload, preview, prepare, delete."""
 
 from __future__ import annotations
 
@@ -33,27 +33,27 @@ HUB = ("source", "subset", "split", "revision")
 
 
 class PreviewBody(Body):
-    """Which dataset to preview, and how many rows."""
+    """A dataset to preview."""
 
     path: str = Field(
         min_length=1, max_length=500, description="upload:<id>, generated:arithmetic, or owner/name on Hugging Face."
     )
     samples: int = Field(5, ge=1, le=200, description="Number of rows.")
-    offset: int = Field(0, ge=0, description="First row; uploads only.")
+    offset: int = Field(0, ge=0, description="Rows to skip. Uploads only.")
     subset: str | None = Field(None, description="Subset of a Hugging Face dataset.")
     split: str = Field("train", min_length=1, description="Split of a Hugging Face dataset.")
     revision: str | None = None
 
 
 class PromptsBody(Body):
-    """The model and dataset whose prompts to show."""
+    """A configuration whose prompts to preview."""
 
     config: dict[str, Any] = Field(description="A configuration. The sections model and dataset are enough.")
     samples: int = Field(3, ge=1, le=20, description="Number of rows.")
 
 
 class UploadRequest(Request):
-    """Stores a file in the uploads folder while it is being received: /tmp may be small, or in memory."""
+    """Stores incoming files in the uploads folder, because /tmp may be small or in memory."""
 
     def _get_file_stream(
         self,
@@ -69,14 +69,14 @@ class UploadRequest(Request):
 
     @cached_property
     def arriving(self) -> list[IO[bytes]]:
-        """Open files without a name on disk. Closing them deletes them."""
+        """Open files without a directory entry. Closing them deletes them."""
         return []
 
     def close(self) -> None:
-        """Close them also if the request broke off before the form was complete."""
+        """Close the files even if the request was aborted before the form was complete."""
         super().close()
         for file in self.arriving:
-            # A file that could not be written whole fails again when its last bytes are flushed.
+            # If writing failed, flushing the remaining bytes fails again.
             with contextlib.suppress(OSError):
                 file.close()
 
@@ -89,7 +89,7 @@ def _use(state: Any) -> None:
 @bp.get("/api/datasets/list")
 @describes(answer={"datasets": list[UploadInfo], "damaged": list[Damage], "generated": list})
 def api_list() -> Response:
-    """All datasets, newest first, the generators, and damaged datasets, which can only be deleted."""
+    """List all datasets, newest first, with the generators and damaged datasets, which can only be deleted."""
     datasets = services().datasets
     uploads = [
         {**info.model_dump(mode="json"), "source": f"upload:{info.id}", "used_by": list(datasets.used_by(info.id))}
@@ -103,11 +103,11 @@ def api_list() -> Response:
 @accepts_uploads
 @describes(answer=UploadInfo, status=201)
 def api_upload() -> tuple[Response, int]:
-    """Upload a file as the multipart field 'file', or rows as text in 'pasted'. 201 with the dataset.
+    """Upload a dataset as the multipart field 'file', or rows as text in 'pasted'. 400 if it cannot be read.
 
-    Other fields: 'pasted-name', 'bad_rows' (stop, skip), 'heading' (auto, yes, no: whether a table's first line has the
-    column names) and 'again' (1 to store content that exists already). Without 'again', content that exists already is
-    answered with 200, the existing dataset and 'already': true.
+    Other fields: 'pasted-name', 'bad_rows' (stop, skip), 'heading' (auto, yes, no: whether a table's first line is a
+    header row) and 'again' (1 to store a duplicate). Without 'again', a duplicate returns 200 with the existing dataset
+    and 'already': true.
     """
     info, already = receive()
     known = {"already": True} if already else {}
@@ -117,7 +117,7 @@ def api_upload() -> tuple[Response, int]:
 @bp.post("/api/datasets/preview")
 @describes(body=PreviewBody, answer={"rows": list, "columns": list, "total": int, "fields": FieldGuess})
 def api_preview() -> Response:
-    """Some rows of any dataset, and which columns look like question and answer."""
+    """Preview rows of any dataset, with its detected question and answer columns."""
     body = read_body(PreviewBody)
     section = {"source": body.path, "subset": body.subset, "split": body.split, "revision": body.revision}
     return jsonify(services().datasets.preview(section, body.samples, body.offset))
@@ -126,7 +126,7 @@ def api_preview() -> Response:
 @bp.post("/api/datasets/prompts")
 @describes(body=PromptsBody, answer={"prompts": list, "template": str, "notes": list})
 def api_prompts() -> Response:
-    """The exact prompts that the model will see for the first rows, with token counts."""
+    """Return the exact prompts that the model will receive for the first rows, with token counts."""
     body = read_body(PromptsBody)
     return jsonify(services().datasets.prompt_preview(body.config, body.samples))
 
@@ -134,16 +134,19 @@ def api_prompts() -> Response:
 @bp.delete("/api/datasets/<upload_id>")
 @describes(status=204)
 def api_delete(upload_id: str) -> tuple[str, int]:
-    """Delete a dataset. Refused while an unfinished run uses it."""
+    """Move a dataset to the trash. 409 while an unfinished job uses it."""
     services().datasets.delete(upload_id)
     return "", 204
 
 
 def receive() -> tuple[UploadInfo, bool]:
-    """The request's file or pasted rows, checked and kept, or the dataset that has them already; and which of the two.
+    """Save the uploaded file or pasted rows as a dataset.
+
+    Returns:
+        The dataset, and whether it existed already with the same content.
 
     Raises:
-        InvalidInput: Neither was sent, or it cannot be used.
+        InvalidInput: Nothing was sent, or it cannot be read.
     """
     file, form = request.files.get("file"), request.form
     pasted = form.get("pasted", "").strip()
@@ -151,7 +154,7 @@ def receive() -> tuple[UploadInfo, bool]:
         stream, name = cast("BinaryIO", file.stream), file.filename
     elif pasted:
         stream, name = BytesIO(pasted.encode()), form.get("pasted-name", "").strip() or "Pasted rows"
-    elif file is not None:  # what a browser sends where no file was chosen
+    elif file is not None:  # browsers send this if no file was chosen
         raise InvalidInput("Choose a file, or paste some rows.", field="file")
     else:
         raise InvalidInput("Send the file as the multipart field 'file', or rows as text in 'pasted'.", field="file")
@@ -169,13 +172,13 @@ def receive() -> tuple[UploadInfo, bool]:
 
 @bp.get("/datasets")
 def index() -> str:
-    """Every dataset."""
+    """List all datasets."""
     return page("datasets/index.html", datasets_page(services(), request.args))
 
 
 @bp.get("/datasets/<upload_id>")
 def show(upload_id: str) -> str:
-    """One dataset: its rows, its column mapping, and a preview of its preparation."""
+    """Show a dataset: its rows, its column mapping, and the report of its preparation."""
     return page("datasets/show.html", dataset_page(services(), upload_id, request.args))
 
 
@@ -234,7 +237,7 @@ def job(job_id: str) -> AnyResponse:
 
 @bp.post("/datasets/cache/clear")
 def clear() -> AnyResponse:
-    """Delete what was downloaded from Hugging Face."""
+    """Delete all downloads from Hugging Face."""
     try:
         say(f"Freed {size(services().cleanup.all_downloads())}.", "good")
     except TunesmithError as error:
@@ -252,7 +255,7 @@ def change(upload_id: str) -> AnyResponse:
         template = mapping.get("instruction_template", "").replace("\r\n", "\n").strip()
         before = services().library.mapping(services().library.info(upload_id)).get("columns", {})
         text = form.get("columns", shown(before))
-        # A name with a comma in it cannot be parsed back from what the form shows.
+        # A name that contains a comma cannot be parsed back from the form.
         columns = before if text == shown(before) else read_names(text)
         mapping |= {"instruction_template": template or None, "columns": columns}
     try:
@@ -265,7 +268,7 @@ def change(upload_id: str) -> AnyResponse:
 
 @bp.post("/datasets/<upload_id>/prepare")
 def prepare(upload_id: str) -> AnyResponse:
-    """Preview the preparation."""
+    """Prepare the dataset as training would, without starting a run."""
     form, found = request.form, services()
     switches = {name: name in form for name in SWITCHES} | {"deduplicate": form.get("deduplicate", "off")}
     draft = found.wizard.config()
@@ -282,7 +285,7 @@ def prepare(upload_id: str) -> AnyResponse:
 
 @bp.get("/datasets/<upload_id>/preparing")
 def preparing(upload_id: str) -> str | AnyResponse:
-    """The progress of a preparation; redirects to the report once it is finished."""
+    """Show the progress of a preparation, or redirect to its report once it is finished."""
     state = services().preparations.look(upload_id)
     if state is None or not state.under_way:
         if state:
@@ -293,14 +296,14 @@ def preparing(upload_id: str) -> str | AnyResponse:
 
 @bp.post("/datasets/<upload_id>/preparing/stop")
 def stop_preparing(upload_id: str) -> AnyResponse:
-    """Stop it. The previous report is kept."""
+    """Stop the preparation and keep the previous report."""
     services().preparations.stop(upload_id)
     return to("datasets.show", upload_id=upload_id, _anchor="prepare")
 
 
 @bp.post("/datasets/<upload_id>/limits")
 def use_limits(upload_id: str) -> AnyResponse:
-    """Use the suggested lengths in the setup."""
+    """Apply the suggested lengths to the setup."""
     if services().drafts.dataset.use_limits(services().library.report(upload_id)):
         say("Your setup now uses the suggested lengths.", "good")
     return to("datasets.show", upload_id=upload_id, _anchor="prepare")
@@ -308,7 +311,7 @@ def use_limits(upload_id: str) -> AnyResponse:
 
 @bp.post("/datasets/<upload_id>/use")
 def use(upload_id: str) -> AnyResponse:
-    """Use the dataset in the setup, with its mapping."""
+    """Use the dataset in the setup, with its column mapping."""
     info = services().library.info(upload_id)
     return _chosen(services().library.mapping(info), "upload")
 
@@ -320,7 +323,7 @@ def _chosen(section: dict[str, Any], kind: str) -> AnyResponse:
 
 @bp.post("/datasets/<upload_id>/delete")
 def remove(upload_id: str) -> AnyResponse:
-    """Delete the dataset, unless a run needs it."""
+    """Move the dataset to the trash, unless an unfinished job uses it."""
     try:
         say_deleted("Dataset deleted.", services().datasets.delete(upload_id))
     except Conflict as error:

@@ -1,4 +1,4 @@
-"""Sending finished exports to Ollama and to the Hub."""
+"""Deliveries: send finished exports to Ollama or Hugging Face."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ Answer = tuple[Response, int]
 
 
 class SendBody(Body):
-    """What to send where."""
+    """Where to send an export, and under which name."""
 
     to: Literal["ollama", "hub"]
-    name: str = Field(description="The model's name in Ollama, or the Hugging Face repository.")
-    file: str = Field("", description="For Ollama: which GGUF of the export; the largest where none is named.")
-    base: str = Field("", description="For an adapter in Ollama: the model there that it belongs to.")
-    private: bool = Field(True, description="For Hugging Face: only the owner sees a new repository.")
-    replace: bool = Field(False, description="Write over a model or repository of that name.")
+    name: str = Field(description="Model name in Ollama, or Hugging Face repository.")
+    file: str = Field("", description="For Ollama: the GGUF file to send. Default: the largest one.")
+    base: str = Field("", description="For an adapter in Ollama: its base model's name there.")
+    private: bool = Field(True, description="For Hugging Face: create a new repository as private.")
+    replace: bool = Field(False, description="Replace an existing model or repository of that name.")
 
 
 class ResumeBody(Body):
-    """Whether to write over what has the name; as before where it is left out."""
+    """Whether to replace an existing model or repository. Default: as before."""
 
     replace: bool | None = None
 
 
 class ChatBody(Body):
-    """What to say."""
+    """A chat message."""
 
     message: str = Field(max_length=20_000)
 
@@ -46,7 +46,7 @@ class ChatBody(Body):
 @bp.get("/api/deliveries/targets")
 @describes(answer={"ollama": dict, "hub": dict})
 def targets() -> Response:
-    """Whether an Ollama server answers, and whether there is a token for the Hub."""
+    """Check whether an Ollama server responds and a Hugging Face token is set."""
     found = services().deliveries
     return jsonify({"ollama": found.ollama().json(), "hub": {"token": found.has_token()}})
 
@@ -54,7 +54,7 @@ def targets() -> Response:
 @bp.post("/api/exports/<export_id>/deliveries")
 @describes(body=SendBody, answer=dict, status=202)
 def send(export_id: str) -> Answer:
-    """Send a finished export to Ollama or to the Hub, in a process of its own."""
+    """Start sending an export to Ollama or Hugging Face. 409 if it is unfinished or already being sent."""
     body = read_body(SendBody)
     view = services().deliveries.send(
         export_id, body.to, body.name, file=body.file, base=body.base, private=body.private, replace=body.replace
@@ -65,35 +65,35 @@ def send(export_id: str) -> Answer:
 @bp.get("/api/exports/<export_id>/deliveries")
 @describes(answer={"deliveries": list})
 def listing(export_id: str) -> Response:
-    """Every delivery of an export, newest first."""
+    """List an export's deliveries, newest first."""
     return jsonify({"deliveries": [view.json() for view in services().deliveries.of_export(export_id)]})
 
 
 @bp.get("/api/exports/<export_id>/deliveries/<int:number>")
 @describes(answer=dict)
 def delivery(export_id: str, number: int) -> Response:
-    """One delivery with its progress."""
+    """Return a delivery with its progress."""
     return jsonify(services().deliveries.get(export_id, number).json())
 
 
 @bp.get("/api/exports/<export_id>/deliveries/<int:number>/logs")
 @describes(content="text/plain")
 def logs(export_id: str, number: int) -> Response:
-    """What a delivery's process printed."""
+    """Return a delivery's log."""
     return Response(services().deliveries.log(export_id, number), mimetype="text/plain")
 
 
 @bp.post("/api/exports/<export_id>/deliveries/<int:number>/cancel")
 @describes(answer=dict, status=202)
 def cancel(export_id: str, number: int) -> Answer:
-    """Stop sending; nothing half sent is visible there."""
+    """Cancel a delivery. Incomplete data does not become visible at the destination. 409 if it has ended."""
     return jsonify(services().deliveries.cancel(export_id, number).json()), 202
 
 
 @bp.post("/api/exports/<export_id>/deliveries/<int:number>/resume")
 @describes(body=ResumeBody, answer=dict, status=202)
 def resume(export_id: str, number: int) -> Answer:
-    """Send again what was cancelled or failed; what has arrived is not sent again."""
+    """Resume a canceled or failed delivery without resending completed data. 409 if it is complete."""
     replace = read_body(ResumeBody).replace if request.data else None
     return jsonify(services().deliveries.resume(export_id, number, replace=replace).json()), 202
 
@@ -101,14 +101,14 @@ def resume(export_id: str, number: int) -> Answer:
 @bp.post("/api/exports/<export_id>/deliveries/<int:number>/chat")
 @describes(body=ChatBody, answer=dict)
 def chat(export_id: str, number: int) -> Response:
-    """Say something to a model that was sent to Ollama; its answer is the last of ``messages``."""
+    """Chat with a model that was sent to Ollama. Its reply is the last of ``messages``. 409 if it is not there."""
     return jsonify(services().deliveries.chat(export_id, number, read_body(ChatBody).message).json())
 
 
 @bp.delete("/api/exports/<export_id>/deliveries/<int:number>")
 @describes(status=204)
 def discard(export_id: str, number: int) -> tuple[str, int]:
-    """Take a delivery out of the list; what was sent stays where it is."""
+    """Remove a delivery from the list; the sent files stay. 409 while it is in progress."""
     services().deliveries.discard(export_id, number)
     return "", 204
 
@@ -118,7 +118,7 @@ def discard(export_id: str, number: int) -> tuple[str, int]:
 
 @bp.record_once
 def _panel(state: Any) -> None:
-    """For ``templates/deliveries/_panel.html``: it is read only where that is included."""
+    """Make the panel available to ``templates/deliveries/_panel.html``; its data is read only when it is included."""
 
     def delivery_panel(export_id: str) -> DeliveryPanel:
         return panel_of(services(), export_id)
@@ -128,7 +128,7 @@ def _panel(state: Any) -> None:
 
 @bp.post("/exports/<export_id>/deliveries")
 def begin(export_id: str) -> AnyResponse:
-    """Send what the form asks for."""
+    """Start the delivery that the form describes."""
     form = request.form
     where: Literal["ollama", "hub"] = "hub" if form.get("to") == "hub" else "ollama"
     try:
@@ -143,7 +143,7 @@ def begin(export_id: str) -> AnyResponse:
 
 @bp.post("/exports/<export_id>/deliveries/<int:number>/<action>")
 def act(export_id: str, number: int, action: str) -> AnyResponse:
-    """Cancel, send again, talk or discard."""
+    """Cancel, resume, chat with or remove a delivery."""
     found, form = services().deliveries, request.form
     acts: dict[str, Callable[[], object]] = {
         "cancel": lambda: found.cancel(export_id, number),

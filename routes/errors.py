@@ -1,4 +1,4 @@
-"""One handler for every failure: one JSON shape for programs, one page for people."""
+"""Error handling: one JSON format for API clients, one error page for browsers."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ _TITLES = {
     500: "Something went wrong",
     503: "Temporarily unavailable",
 }
-"""Headings of error pages; a test covers the text of every status."""
+"""Headings of error pages. A test covers the text of every status."""
 _OTHER = "Something went wrong"
 _NOT_SAVED = "Your changes were not saved."
 _BROKEN = "The server had an unexpected error. Nothing was deleted. Try again; if it happens again, report the problem."
@@ -69,7 +69,7 @@ _BROKEN = "The server had an unexpected error. Nothing was deleted. Try again; i
 
 @bp.app_errorhandler(TunesmithError)
 def expected(error: TunesmithError) -> Response:
-    """A failure that has its own message."""
+    """Handle an error of this application, which has its own message."""
     problems = error.problems if isinstance(error, InvalidConfig) else None
     response = answer(error.status, error.code, error.message, field=error.field, problems=problems)
     if isinstance(error, TooManyRequests) and error.retry_after:
@@ -79,7 +79,7 @@ def expected(error: TunesmithError) -> Response:
 
 @bp.app_errorhandler(HTTPException)
 def refused(error: HTTPException) -> Response:
-    """Errors raised by Flask and Werkzeug themselves."""
+    """Handle an error raised by Flask or Werkzeug."""
     status = RequestTimeout.code if isinstance(error.__context__, TimeoutError) else error.code or 500
     code, message = _WORDS.get(status, ("error", error.description or _BROKEN))
     response = answer(status, code, message)
@@ -90,7 +90,7 @@ def refused(error: HTTPException) -> Response:
 
 @bp.app_errorhandler(Exception)
 def unexpected(error: Exception) -> Response:
-    """A bug, or a problem with the disk: the traceback goes to the log, never to the browser."""
+    """Handle a bug or disk error. The traceback goes to the log, never to the browser."""
     if getattr(error, "errno", None) == errno.ENAMETOOLONG or "embedded null byte" in str(error):
         return answer(404, *_WORDS[404])  # a name that no file can have
     if message := disk_words(error):
@@ -108,7 +108,7 @@ def answer(
     field: str | None = None,
     problems: list[tuple[str, str]] | None = None,
 ) -> Response:
-    """The error as JSON in the one shape, as a page for people, or in OpenAI's shape below /v1."""
+    """Render an error as JSON, as a web page, or in OpenAI's format under /v1."""
     if request.path.startswith("/v1/"):
         response = jsonify(problem(status, code, message, field))
     elif wants_json():
@@ -130,7 +130,7 @@ def answer(
 
 
 def _framed(render: Callable[[], str]) -> str:
-    """What ``render`` makes; without the frame of the page where that is what fails."""
+    """Render the page, and retry without its frame (the navigation around the content) if that fails."""
     try:
         return render()
     except Exception as error:
@@ -140,7 +140,7 @@ def _framed(render: Callable[[], str]) -> str:
 
 
 def _before() -> str:
-    """The page of this server whose form was refused; '' for anything else."""
+    """Return the path of the page whose form was rejected; '' for other requests."""
     came = urlsplit(request.referrer or "")
     if request.method != "POST" or came.netloc != request.host or not came.path.startswith("/"):
         return ""
@@ -148,7 +148,7 @@ def _before() -> str:
 
 
 def wants_json() -> bool:
-    """Whether the client is a program or a page's script."""
+    """Whether the client expects JSON: an API client or a page's script."""
     return (
         request.path.startswith(("/api/", "/v1/", "/socket.io"))
         or request.is_json

@@ -1,4 +1,4 @@
-"""Evaluations: models answer the same prompts; what they wrote, compared pair by pair."""
+"""Evaluations: models answer the same prompts, and their answers are compared in pairs."""
 
 from __future__ import annotations
 
@@ -25,39 +25,39 @@ bp = Blueprint("evaluations", __name__)
 
 
 class EvaluationBody(Body):
-    """Who answers, what is asked, how it is scored."""
+    """The models to compare, the prompts, and how answers are generated and scored."""
 
     models: list[str] = Field(
-        min_length=1, max_length=MOST_MODELS, description="model_path of each; the others are compared with the first."
+        min_length=1, max_length=MOST_MODELS, description="Model references. All others are compared with the first."
     )
-    session_id: str = Field("", description="Ask the held-out rows of this run; beside the next two, ask as it did.")
-    dataset: dict[str, Any] | None = Field(None, description="Ask a dataset; a section of RunConfig.")
-    text: str | None = Field(None, description="Ask these prompts: lines of text, JSON Lines or a JSON list.")
-    limit: int = Field(64, ge=1, le=MOST_PROMPTS, description="Most prompts.")
-    reward: dict[str, Any] | None = Field(None, description="A reward as in RunConfig; the run's own where left out.")
-    scored: bool = Field(True, description="False answers without scoring.")
-    system_prompt: str | None = Field(None, max_length=20_000, description="Instead of the training's.")
-    max_new_tokens: int | None = Field(None, ge=1, le=8192, description="Longest answer; the training's if left out.")
+    session_id: str = Field("", description="Use this run's held-out rows; with dataset or text, only its settings.")
+    dataset: dict[str, Any] | None = Field(None, description="Use a dataset; a dataset section of RunConfig.")
+    text: str | None = Field(None, description="Use these prompts: plain text lines, JSON Lines or a JSON list.")
+    limit: int = Field(64, ge=1, le=MOST_PROMPTS, description="Maximum number of prompts.")
+    reward: dict[str, Any] | None = Field(None, description="A reward section of RunConfig. Default: the run's reward.")
+    scored: bool = Field(True, description="False generates answers without scoring them.")
+    system_prompt: str | None = Field(None, max_length=20_000, description="Default: the run's system prompt.")
+    max_new_tokens: int | None = Field(None, ge=1, le=8192, description="In tokens. Default: the run's, or 256.")
     temperature: float = Field(0.0, ge=0, le=5, description="0 always picks the most likely token.")
     top_p: float = Field(1.0, gt=0, le=1)
     seed: int = Field(0, ge=0, le=2**31 - 1)
     name: str = Field("", max_length=100)
     rollout_engine: RolloutEngine | None = Field(
-        None, description="What answers for base models and adapters on a CPU; the training's if left out."
+        None, description="Generation engine for base models and adapters on a CPU. Default: the run's, or auto."
     )
 
 
 class ResultsQuery(Body):
-    """Which answers."""
+    """Which answers to return."""
 
-    q: str = Field("", max_length=200, description="Text in the prompt, the reference or an answer.")
-    model: int | None = Field(None, ge=0, lt=MOST_MODELS, description="Place of the model that show is about.")
+    q: str = Field("", max_length=200, description="Only rows with this text in prompt, reference or an answer.")
+    model: int | None = Field(None, ge=0, lt=MOST_MODELS, description="Index of the model that 'show' applies to.")
     show: str = Field("all", description="all, right, wrong, improved, worsened, changed or problem.")
     limit: int = Field(50, ge=1, le=1000)
     offset: int = Field(0, ge=0)
 
     def wanted(self) -> Wanted:
-        """As the service takes it. Raises InvalidInput where ``show`` is none of the words."""
+        """Convert to the service's filter. Raises InvalidInput if ``show`` is not a known value."""
         if self.show not in SHOWN:
             raise InvalidInput(f"show is one of {', '.join(SHOWN)}.", field="show")
         return Wanted(self.q, self.model, self.show)
@@ -66,7 +66,7 @@ class ResultsQuery(Body):
 @bp.post("/api/evaluations/start")
 @describes(body=EvaluationBody, answer={"evaluation_id": str, "status": str}, status=202)
 def start() -> tuple[Response, int]:
-    """Put an evaluation into the queue."""
+    """Start an evaluation by adding it to the queue. 404 if a model or dataset is missing, 409 if not ready."""
     body = read_body(EvaluationBody).model_dump()
     view = services().evaluations.start(Request(**{**body, "models": tuple(body["models"])}))
     return jsonify({"evaluation_id": view.evaluation_id, "status": view.job.status}), 202
@@ -75,21 +75,21 @@ def start() -> tuple[Response, int]:
 @bp.get("/api/evaluations/list")
 @describes(answer={"evaluations": list})
 def listed() -> Response:
-    """Every evaluation, newest first, without its reports."""
+    """List all evaluations, newest first, without their reports."""
     return jsonify({"evaluations": [view.json() for view in services().evaluations.list()]})
 
 
 @bp.get("/api/evaluations/<evaluation_id>")
 @describes(answer=dict)
 def one(evaluation_id: str) -> Response:
-    """How it stands, and each model's paired report against the first."""
+    """Return an evaluation's status, and each model's paired comparison with the first ('reports')."""
     return jsonify(services().evaluations.get(evaluation_id).json())
 
 
 @bp.get("/api/evaluations/<evaluation_id>/results")
 @describes(query=ResultsQuery, answer={"rows": list, "total": int})
 def results(evaluation_id: str) -> Response:
-    """Prompts with every model's answer, in order, as far as they have been written."""
+    """Return the prompts with every model's answer, as far as they are finished."""
     query = read_query(ResultsQuery)
     rows, total = services().evaluations.results(evaluation_id, query.wanted(), limit=query.limit, offset=query.offset)
     return jsonify({"rows": [row.json() for row in rows], "total": total})
@@ -98,14 +98,14 @@ def results(evaluation_id: str) -> Response:
 @bp.get("/api/evaluations/<evaluation_id>/results.csv")
 @describes(content="text/csv")
 def table(evaluation_id: str) -> Response:
-    """Every answer as a table, one a line."""
+    """Download all answers as CSV, one answer per row."""
     return _download(services().evaluations.csv(evaluation_id), f"{evaluation_id}.csv", "text/csv")
 
 
 @bp.get("/api/evaluations/<evaluation_id>/results.json")
 @describes(answer={"evaluation": dict, "rows": list})
 def whole(evaluation_id: str) -> Response:
-    """Everything of an evaluation as one file: models, reports, prompts, answers."""
+    """Download a complete evaluation as JSON: models, reports, prompts and answers."""
     rows, _ = services().evaluations.results(evaluation_id)
     response = jsonify(
         {"evaluation": services().evaluations.get(evaluation_id).json(), "rows": [row.json() for row in rows]}
@@ -117,7 +117,7 @@ def whole(evaluation_id: str) -> Response:
 @bp.post("/api/evaluations/<evaluation_id>/stop")
 @describes(answer={"evaluation_id": str, "status": str}, status=202)
 def stop(evaluation_id: str) -> tuple[Response, int]:
-    """End it; what was answered is kept."""
+    """Stop an evaluation and keep its answers. 409 if it has already ended."""
     view = services().evaluations.stop(evaluation_id)
     return jsonify({"evaluation_id": view.evaluation_id, "status": view.job.status}), 202
 
@@ -125,7 +125,7 @@ def stop(evaluation_id: str) -> tuple[Response, int]:
 @bp.post("/api/evaluations/<evaluation_id>/resume")
 @describes(answer={"evaluation_id": str, "status": str}, status=202)
 def resume(evaluation_id: str) -> tuple[Response, int]:
-    """Ask what a stop, a failure or a crash left unanswered."""
+    """Resume an evaluation that was stopped, failed or crashed. 409 if it is stopping or completed."""
     view = services().evaluations.resume(evaluation_id)
     return jsonify({"evaluation_id": view.evaluation_id, "status": view.job.status}), 202
 
@@ -133,7 +133,7 @@ def resume(evaluation_id: str) -> tuple[Response, int]:
 @bp.delete("/api/evaluations/<evaluation_id>")
 @describes(status=204)
 def delete(evaluation_id: str) -> tuple[str, int]:
-    """Delete an evaluation with its answers; refused while it runs or waits."""
+    """Move an evaluation to the trash. 409 while it is running or queued."""
     services().evaluations.delete(evaluation_id)
     return "", 204
 
@@ -141,7 +141,7 @@ def delete(evaluation_id: str) -> tuple[str, int]:
 @bp.get("/api/training/sessions/<session_id>/evaluation")
 @describes(answer=dict)
 def of_run(session_id: str) -> Response:
-    """The paired evaluation that a training made at its end: held-out answers before against after."""
+    """Return a run's comparison of held-out answers before and after training. 404 if it has none."""
     found = services().evaluations.of_run(session_id)
     if found is None:
         raise NotFound("This run has no evaluation: it has not ended, or it had no held-out rows.")
@@ -159,20 +159,20 @@ def _download(text: str, name: str, kind: str) -> Response:
 
 @bp.get("/evaluations")
 def index() -> str:
-    """Every evaluation."""
+    """List all evaluations."""
     return page("evaluations/index.html", evaluations_page(services()))
 
 
 @bp.get("/evaluations/new")
 def new() -> str:
-    """The form that starts one."""
+    """Show the form for a new evaluation."""
     return page("evaluations/new.html", new_evaluation_page(services(), request.args))
 
 
 @bp.post("/evaluations/new")
 @accepts_uploads
 def begin() -> AnyResponse | str:
-    """Start what the form asks for; what it said is kept where it cannot be."""
+    """Start the evaluation that the form describes, or show the form again with its values and the error."""
     if (request.content_length or 0) > SMALL:
         most = SMALL // 1024**2
         raise InvalidInput(f"The file is larger than {most} MiB. Use a dataset instead.", field="file")
@@ -187,13 +187,13 @@ def begin() -> AnyResponse | str:
 
 @bp.get("/evaluations/<evaluation_id>")
 def show(evaluation_id: str) -> str:
-    """One evaluation: how far it is, what the pairs show, every answer."""
+    """Show an evaluation: progress, paired comparison, and answers."""
     return page("evaluations/show.html", evaluation_page(services(), evaluation_id, request.args))
 
 
 @bp.post("/evaluations/<evaluation_id>/<action>")
 def act(evaluation_id: str, action: str) -> AnyResponse:
-    """Stop, resume or delete."""
+    """Stop, resume or delete an evaluation."""
     evaluations = services().evaluations
     acts = {"stop": evaluations.stop, "resume": evaluations.resume, "delete": _delete}
     if action not in acts:

@@ -1,4 +1,4 @@
-"""Exports: make, look at, download, cancel, delete."""
+"""Exports: create, show, download, cancel, delete."""
 
 from __future__ import annotations
 
@@ -23,28 +23,28 @@ bp = Blueprint("exports", __name__)
 
 
 class CreateBody(Body):
-    """What to export, from a run or an adapter folder."""
+    """An export of a run, or of an adapter folder."""
 
     session_id: str = ""
     format: str = Field(description=f"One of {', '.join(ExportFormat)}.")
     quantization: str | None = Field(None, description=f"For gguf: one of {', '.join(Quantization)}.")
-    quantizations: list[str] = Field([], description="For gguf: several from one merge.")
-    importance_matrix: bool = Field(False, description="Measure on the run's prompts which weights matter most.")
-    checkpoint: int | None = Field(None, description="Step of the checkpoint to take; the last by default.")
-    adapter: str = Field("", description="An adapter folder on this machine, in place of session_id.")
-    base: str = Field("", description="Its base model; by default the one named in its adapter_config.json.")
+    quantizations: list[str] = Field([], description="For gguf: several files from one merge.")
+    importance_matrix: bool = Field(False, description="Quantize with an importance matrix from the run's prompts.")
+    checkpoint: int | None = Field(None, description="Step of the checkpoint to export. Default: the last one.")
+    adapter: str = Field("", description="An adapter folder on this machine, instead of session_id.")
+    base: str = Field("", description="Its base model. Default: the one named in its adapter_config.json.")
 
 
 class LogsQuery(Body):
-    """How much of the log."""
+    """How much of the log to return."""
 
-    tail: int = Field(200, ge=1, le=10_000, description="Lines from the end.")
+    tail: int = Field(200, ge=1, le=10_000, description="Number of lines from the end.")
 
 
 @bp.post("/api/exports/create")
 @describes(body=CreateBody, answer={"export_id": str, "status": str}, status=202)
 def create() -> tuple[Response, int]:
-    """Put an export into the queue."""
+    """Start an export by adding it to the queue. 409 if the run is in progress or has nothing to export."""
     body = read_body(CreateBody)
     view = services().exports.create(**body.model_dump())
     return jsonify({"export_id": view.export_id, "status": view.job.status}), 202
@@ -53,28 +53,28 @@ def create() -> tuple[Response, int]:
 @bp.get("/api/exports/list")
 @describes(answer={"exports": list})
 def listing() -> Response:
-    """Every export, newest first."""
+    """List all exports, newest first."""
     return jsonify({"exports": [view.line() for view in services().exports.list()]})
 
 
 @bp.get("/api/exports/<export_id>")
 @describes(answer=dict)
 def export(export_id: str) -> Response:
-    """One export with its files and the commands to use them."""
+    """Return an export with its files and the commands to use them."""
     return jsonify(services().exports.get(export_id).json())
 
 
 @bp.get("/api/exports/<export_id>/download/<file>")
 @describes(content="application/octet-stream")
 def download(export_id: str, file: str) -> Any:
-    """One finished file; a broken download goes on where it stopped (Range)."""
+    """Download a file of a finished export. Supports Range, to resume an interrupted download."""
     return send_file(services().exports.path(export_id, file), as_attachment=True, conditional=True, max_age=0)
 
 
 @bp.get("/api/exports/<export_id>/bundle")
 @describes(content="application/zip")
 def bundle(export_id: str) -> Response:
-    """All finished files as one zip, without compression."""
+    """Download all files of a finished export as one uncompressed ZIP archive."""
     name, pieces = services().exports.bundle(export_id)
     headers = {"Content-Disposition": f'attachment; filename="{name}"'}
     return Response(pieces, mimetype="application/zip", headers=headers)
@@ -83,14 +83,14 @@ def bundle(export_id: str) -> Response:
 @bp.get("/api/exports/<export_id>/logs")
 @describes(query=LogsQuery, content="text/plain")
 def logs(export_id: str) -> Response:
-    """The last lines of what the export printed."""
+    """Return the last lines of an export's log."""
     return Response(services().exports.log(export_id, read_query(LogsQuery).tail), mimetype="text/plain")
 
 
 @bp.post("/api/exports/<export_id>/cancel")
 @describes(answer={"export_id": str, "status": str}, status=202)
 def cancel(export_id: str) -> tuple[Response, int]:
-    """Stop making an export; nothing half made is left."""
+    """Cancel an export and delete its incomplete files. 409 if it has already ended."""
     view = services().exports.cancel(export_id)
     return jsonify({"export_id": view.export_id, "status": view.job.status}), 202
 
@@ -98,7 +98,7 @@ def cancel(export_id: str) -> tuple[Response, int]:
 @bp.post("/api/exports/<export_id>/verify")
 @describes(answer={"export_id": str, "status": str}, status=202)
 def verify(export_id: str) -> tuple[Response, int]:
-    """Compare again what was left unverified because llama.cpp crashed; nothing is made anew."""
+    """Verify an export's unverified files again, without recreating them. 409 if there are none."""
     view = services().exports.verify(export_id)
     return jsonify({"export_id": view.export_id, "status": view.job.status}), 202
 
@@ -106,7 +106,7 @@ def verify(export_id: str) -> tuple[Response, int]:
 @bp.delete("/api/exports/<export_id>")
 @describes(status=204)
 def delete(export_id: str) -> tuple[str, int]:
-    """Delete an export with its files."""
+    """Move an export to the trash. 409 while it is in progress, being sent, or needed by an unfinished job."""
     services().exports.delete(export_id)
     return "", 204
 
@@ -116,19 +116,19 @@ def delete(export_id: str) -> tuple[str, int]:
 
 @bp.get("/exports")
 def index() -> str:
-    """Every export, and the form that makes one."""
+    """List all exports, with the form for a new one."""
     return page("exports/index.html", exports_page(services(), request.args.get("session_id", "")))
 
 
 @bp.get("/exports/<export_id>")
 def show(export_id: str) -> str:
-    """One export: its progress, then its files and how to use them."""
+    """Show an export: its progress, then its files and how to use them."""
     return page("exports/show.html", export_page(services(), export_id))
 
 
 @bp.post("/exports")
 def make() -> AnyResponse:
-    """Put what the form asks for into the queue."""
+    """Start the export that the form describes."""
     try:
         view = services().exports.create(**_asked(request.form))
     except TunesmithError as error:
@@ -157,7 +157,7 @@ def _asked(form: Any) -> dict[str, Any]:
 
 @bp.post("/exports/<export_id>/<action>")
 def act(export_id: str, action: str) -> AnyResponse:
-    """Cancel, delete, make again what ended early, or verify again."""
+    """Cancel, delete, restart or verify an export."""
     exports = services().exports
     acts: dict[str, Callable[[str], ExportView | None]] = {
         "cancel": exports.cancel, "delete": _delete, "again": exports.again, "verify": exports.verify,

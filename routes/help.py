@@ -1,4 +1,4 @@
-"""The help: its pages, its search, and the report for whoever helps."""
+"""Help: guides, glossary, search, and the problem report."""
 
 from __future__ import annotations
 
@@ -12,53 +12,53 @@ from services.machine.report import problem_report
 
 bp = Blueprint("help", __name__, url_prefix="/help")
 MOST_TYPED = 200
-"""Characters of a search that count."""
+"""Maximum length of a search; the rest is ignored."""
 
 
 @bp.get("")
 def index() -> str:
-    """Contents and search."""
+    """Show the contents, or search results."""
     return page("help/index.html", help_index(request.args.get("q", "")[:MOST_TYPED].strip()))
 
 
 @bp.get("/glossary")
 def glossary() -> str:
-    """Every term of the field."""
+    """Show the glossary."""
     return page("help/glossary.html", help_glossary())
 
 
 @bp.get("/shortcuts")
 def shortcuts() -> str:
-    """Keys and what they do; the '?' dialog shows the same list."""
+    """Show the keyboard shortcuts. The '?' dialog shows the same list."""
     return page("help/shortcuts.html", help_shortcuts())
 
 
 @bp.get("/whats-new")
 def whats_new() -> str:
-    """Changes in each version."""
+    """Show the changes in each version."""
     return page("help/whats_new.html", news())
 
 
 @bp.get("/report")
 def report() -> str:
-    """Report a problem."""
+    """Show how to report a problem."""
     return page("help/report.html", help_report(services()))
 
 
 @bp.get("/report.txt")
 def download() -> Response:
-    """The report as a file."""
+    """Download the problem report as a text file."""
     headers = {"Content-Disposition": "attachment; filename=tunesmith-report.txt"}
     return Response(problem_report(services()), mimetype="text/plain", headers=headers)
 
 
 @bp.get("/<topic>")
 def show(topic: str) -> str:
-    """A guide."""
+    """Show a guide."""
     return page("help/show.html", help_topic(topic))
 
 
 @bp.get("/reference/<topic>")
 def reference(topic: str) -> str:
-    """A document of the reference."""
+    """Show a reference document."""
     return page("help/show.html", help_topic(topic, reference=True))

@@ -1,4 +1,4 @@
-"""Home, the theme, the command palette, and the frame around every page."""
+"""Home page, theme, command palette, and the frame around every page."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _filters(state: Any) -> None:
 
 @bp.app_context_processor
 def frame() -> dict[str, Shell]:
-    """The frame; only the name before a login, and where the rest of it is what broke."""
+    """Build the frame. Before login, or if the frame itself caused an error, it has only the product name."""
     if request.endpoint in {"auth.login", "auth.enter"} or g.get("without_frame") or not logged_in():
         return {"shell": Shell(services().preferences.get().theme.replace("system", ""))}
     viewed = (request.view_args or {}).get("session_id")
@@ -41,25 +41,25 @@ def frame() -> dict[str, Shell]:
 
 @bp.get("/")
 def index() -> str:
-    """Home."""
+    """Show the home page."""
     return page("home/index.html", home_page(services()))
 
 
 @bp.get("/shell")
 def shell() -> str:
-    """The frame alone: pages without live content fetch it to keep their top bar up to date."""
+    """Render the frame alone. Pages without live content fetch it to keep their top bar up to date."""
     return render_template("base.html")
 
 
 @bp.get("/palette")
 def palette() -> Response:
-    """The entries of the command palette, which a page asks for when it is first opened."""
+    """Return the entries of the command palette, fetched when it is first opened."""
     return jsonify(palette_entries(services()))
 
 
 @bp.post("/theme")
 def theme() -> Response:
-    """Change the theme, as the Settings page does."""
+    """Change the theme."""
     chosen = request.form.get("theme", "")
     services().preferences.change({"theme": chosen if chosen in THEMES and chosen else "system"})
     return back("/")
@@ -67,7 +67,7 @@ def theme() -> Response:
 
 @bp.post("/demo")
 def demo() -> Response:
-    """Start the demo."""
+    """Start the demo run."""
     run = services().runs.start(services().configs.load(DEMO))
     say("The demo has started. The first results appear in about a minute.", "good")
     return to("runs.show", session_id=run.session_id)

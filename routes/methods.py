@@ -1,4 +1,4 @@
-"""The training methods, for programs that make configurations."""
+"""API for training methods, for clients that build configurations."""
 
 from __future__ import annotations
 
@@ -13,5 +13,5 @@ bp = Blueprint("methods", __name__)
 @bp.get("/api/methods")
 @describes(answer={"methods": list, "default": str})
 def api_methods() -> Response:
-    """Every training method with what it needs, which settings have an effect with it, and what it reports."""
+    """List the training methods with their requirements, effective settings and metrics."""
     return jsonify({"methods": [one.json() for one in METHODS], "default": DEFAULT})

@@ -1,4 +1,4 @@
-"""The metrics that runs write, for programs."""
+"""API for the metrics that runs report."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ bp = Blueprint("metrics", __name__)
 
 @dataclass(frozen=True)
 class HealthyRange:
-    """Smallest and largest value that are fine; null for no such bound."""
+    """Smallest and largest healthy value; null if there is no bound."""
 
     low: float | None
     high: float | None
@@ -23,7 +23,7 @@ class HealthyRange:
 
 @dataclass(frozen=True)
 class MetricInfo:
-    """One metric: ``key`` is its name in the rows, ``better`` is higher, lower or neither."""
+    """A metric. ``key`` is its name in metric rows; ``better`` is higher, lower or neither."""
 
     key: str
     title: str
@@ -36,7 +36,7 @@ class MetricInfo:
 @bp.get("/api/metrics")
 @describes(answer={"metrics": list[MetricInfo]})
 def listed() -> Response:
-    """Every metric of a run's rows, with its unit, direction and healthy range."""
+    """List the metrics of runs with unit, direction and healthy range."""
     return jsonify({"metrics": [_info(one) for one in METRICS]})
 
 

@@ -1,7 +1,6 @@
-"""``/v1``: one model for other programs, as OpenAI's clients speak; and the page that switches it on.
+"""``/v1``: an OpenAI-compatible API that serves one model, and the page that turns it on.
 
-``routes/_guard.py`` lets nobody in here without the access token: neither a cookie nor being on this
-machine is enough.
+``routes/_guard.py`` requires the access token here, even for local requests. A session cookie is not enough.
 """
 
 from __future__ import annotations
@@ -27,11 +26,11 @@ bp = Blueprint("openai_api", __name__)
 
 
 class ServeBody(Body):
-    """Which model to serve, or none."""
+    """Whether to serve a model, and which one."""
 
     on: bool
-    model_path: str = Field("", max_length=4096, description="A reference, as /api/models/test takes it.")
-    name: str = Field("", max_length=100, description="What programs call it; made from the reference if left out.")
+    model_path: str = Field("", max_length=4096, description="Model reference, as in /api/models/test.")
+    name: str = Field("", max_length=100, description="Its name for clients. Default: derived from the reference.")
 
 
 # --- /v1 ---
@@ -39,21 +38,21 @@ class ServeBody(Body):
 
 @bp.get("/v1/models")
 def models() -> Response:
-    """The served model."""
+    """List the served model. 404 if the API is off."""
     served = services().endpoint.chosen()
     return jsonify({"object": "list", "data": [openai_chat.model_card(served.name, served.since)]})
 
 
 @bp.get("/v1/models/<path:name>")
 def model(name: str) -> Response:
-    """The served model, by its name."""
+    """Return the served model. 404 for any other name."""
     services().endpoint.model_path(name)
     return jsonify(openai_chat.model_card(name, services().endpoint.chosen().since))
 
 
 @bp.post("/v1/chat/completions")
 def completions() -> Response:
-    """An answer, whole or streamed."""
+    """Generate a chat completion, streamed or not."""
     asked = openai_chat.read(read_json())
     chat = asked.chat(services().endpoint.model_path(asked.model))
     events = openai_chat.listen(services().models, chat, _watched())
@@ -66,7 +65,7 @@ def completions() -> Response:
 @bp.route("/v1/", defaults={"rest": ""}, methods=["GET", "POST", "DELETE"])
 @bp.route("/v1/<path:rest>", methods=["GET", "POST", "DELETE"])
 def unknown(rest: str) -> Response:
-    """Everything else that OpenAI's service has."""
+    """Reject every other endpoint of OpenAI's API with 404."""
     raise NotFound(f"There is no /v1/{rest} here. There are /v1/models and /v1/chat/completions.")
 
 
@@ -76,14 +75,14 @@ def unknown(rest: str) -> Response:
 @bp.get("/api/models/serve")
 @describes(answer={"on": bool, "model_path": str, "name": str, "base_url": str, "key": str})
 def served() -> Response:
-    """Whether a model is served to other programs, which, and how to reach it."""
+    """Return whether the OpenAI-compatible API is on, its model, and its base URL."""
     return jsonify(served_view(services().endpoint.served, _base_url(), key=_gate().key))
 
 
 @bp.post("/api/models/serve")
 @describes(body=ServeBody, answer={"on": bool, "model_path": str, "name": str, "base_url": str, "key": str})
 def serve() -> Response:
-    """Serve a model to other programs, or stop doing so."""
+    """Turn the OpenAI-compatible API on with a model, or off. 404 if there is no such model."""
     body, endpoint = read_body(ServeBody), services().endpoint
     now = endpoint.switch_on(body.model_path, body.name, since=int(time.time())) if body.on else endpoint.switch_off()
     return jsonify(served_view(now, _base_url(), key=_gate().key))
@@ -92,7 +91,7 @@ def serve() -> Response:
 @bp.post("/api/models/serve/key")
 @describes(answer={"token": str}, status=201)
 def key() -> tuple[Response, int]:
-    """A new access token, shown this once; the old one ends, and logins with it."""
+    """Create a new access token, returned only once. The old token and its logins stop working."""
     return jsonify({"token": _new_token()}), 201
 
 
@@ -101,14 +100,14 @@ def key() -> tuple[Response, int]:
 
 @bp.get("/playground/serve")
 def show() -> str:
-    """The switch, and how other programs reach the model."""
+    """Show the settings of the OpenAI-compatible API, and how clients connect."""
     chosen = request.args.get("model", "")
     return page("models/serve.html", serve_page(services(), _base_url(), key=_gate().key, chosen=chosen))
 
 
 @bp.post("/playground/serve")
 def change() -> str | AnyResponse:
-    """Switch on or off, or make an access token, which is shown on the page that answers."""
+    """Turn the API on or off, or create an access token, which is shown once on the resulting page."""
     form, endpoint, token = request.form, services().endpoint, ""
     try:
         if form.get("action") == "off":
@@ -126,7 +125,7 @@ def change() -> str | AnyResponse:
 
 
 def _new_token() -> str:
-    """The one who makes a new token stays logged in."""
+    """Create an access token, and keep the current session logged in."""
     token = _gate().new_token()
     if "login" in session:
         session["login"] = _gate().login_mark()
@@ -143,7 +142,7 @@ def _gate() -> Gate:
 
 
 class _Watched:
-    """Whether the connection of a request was closed; always open where the server does not show it."""
+    """Whether the client has disconnected. Always false if the server does not expose the connection."""
 
     def __init__(self, connection: socket.socket | None) -> None:
         self._connection = connection

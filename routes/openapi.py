@@ -1,4 +1,4 @@
-"""``/api/openapi.json``: what every endpoint takes and answers, made from the code itself."""
+"""``/api/openapi.json``: the API's OpenAPI document, generated from the code."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _REF = "#/components/schemas/{model}"
 @bp.get("/api/openapi.json")
 @describes(answer=dict)
 def openapi() -> Response:
-    """This document."""
+    """Return this OpenAPI document."""
     return jsonify(document(current_app))
 
 
 def document(app: Flask) -> dict[str, Any]:
-    """The OpenAPI 3.1 document of an application."""
+    """Build an application's OpenAPI 3.1 document."""
     found = list(_endpoints(app))
     models = {model for _, _, view in found for model in _models(_described(view))} | {RunConfig}
     ordered = sorted(models, key=lambda model: model.__name__)
@@ -44,7 +44,7 @@ def document(app: Flask) -> dict[str, Any]:
         "info": {
             "title": "Tunesmith",
             "version": _version(),
-            "description": "Everything the pages do. docs/api.md has the Socket.IO events and examples.",
+            "description": "Everything the web pages can do. See docs/api.md for Socket.IO events and examples.",
         },
         "paths": paths,
         "components": {
@@ -64,12 +64,12 @@ _ERROR = {
             "required": ["code", "message"],
             "properties": {
                 "code": {"type": "string"},
-                "message": {"type": "string", "description": "What happened and what to do."},
-                "field": {"type": "string", "description": "Path of the field at fault."},
+                "message": {"type": "string", "description": "What happened and how to fix it."},
+                "field": {"type": "string", "description": "Path of the invalid field."},
                 "problems": {
                     "type": "array",
                     "items": {"type": "object"},
-                    "description": "All problems of a configuration.",
+                    "description": "All problems found in a configuration.",
                 },
             },
         }
@@ -107,7 +107,7 @@ def _operation(rule: Rule, view: Callable[..., Any], schemas: dict[str, Any]) ->
         "parameters": [*in_path, *_query(described.query)],
         "responses": {
             str(described.status): _answer(described, schemas),
-            "default": {"description": "What went wrong and what to do", "content": failure},
+            "default": {"description": "Error", "content": failure},
         },
     }
     if described.body:
@@ -132,9 +132,9 @@ def _query(model: type[BaseModel] | None) -> list[dict[str, Any]]:
 
 def _answer(described: Described, schemas: dict[str, Any]) -> dict[str, Any]:
     if described.status == 204:
-        return {"description": "Done"}
+        return {"description": "Success, without content"}
     schema = _answer_schema(described, schemas)
-    return {"description": "The answer", "content": {described.content: {"schema": schema}}}
+    return {"description": "Success", "content": {described.content: {"schema": schema}}}
 
 
 def _answer_schema(described: Described, schemas: dict[str, Any]) -> dict[str, Any]:
@@ -146,7 +146,7 @@ def _answer_schema(described: Described, schemas: dict[str, Any]) -> dict[str, A
 
 
 def _schema(kind: Any, schemas: dict[str, Any]) -> dict[str, Any]:
-    """The schema of a type; the models that it mentions join ``schemas``."""
+    """Return a type's JSON schema, and add the models it refers to to ``schemas``."""
     schema = TypeAdapter(kind).json_schema(ref_template=_REF)
     schemas.update(schema.pop("$defs", {}))
     return schema

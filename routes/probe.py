@@ -1,4 +1,4 @@
-"""The check before training: start one, read what it found, stop it."""
+"""Checks before training: start, show, stop, delete."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ bp = Blueprint("probe", __name__)
 
 
 class ProbeBody(Body):
-    """What to probe, and how thoroughly."""
+    """The configuration to check, and the sample size."""
 
     config: dict[str, Any] = Field(description="A configuration; see the schema RunConfig.")
-    prompts: int = Field(8, ge=1, le=128, description="How many questions are asked.")
-    samples: int | None = Field(None, ge=2, le=64, description="Answers to each; the group size where left out.")
+    prompts: int = Field(8, ge=1, le=128, description="Number of questions.")
+    samples: int | None = Field(None, ge=2, le=64, description="Answers per question. Default: the group size.")
 
 
 @bp.post("/api/probe/start")
 @describes(body=ProbeBody, answer={"probe_id": str, "status": str}, status=202)
 def start() -> tuple[Response, int]:
-    """Put a probe into the queue."""
+    """Start a check before training by adding it to the queue. 422 if the configuration is invalid."""
     body = read_body(ProbeBody)
     view = services().probes.start(body.config, prompts=body.prompts, samples=body.samples)
     return jsonify({"probe_id": view.probe_id, "status": view.job.status}), 202
@@ -37,41 +37,41 @@ def start() -> tuple[Response, int]:
 @bp.get("/api/probe/<probe_id>")
 @describes(answer=dict)
 def show(probe_id: str) -> Response:
-    """How it stands; when it is completed, the verdict, its reason and the figures."""
+    """Return a check's status and, once it is completed, its verdict, reason and figures."""
     return jsonify(services().probes.get(probe_id).json())
 
 
 @bp.get("/api/probe/<probe_id>/completions")
 @describes(answer={"groups": list})
 def completions(probe_id: str) -> Response:
-    """Everything that was sampled, with reward parts."""
+    """Return all sampled answers with their scores by reward component."""
     return jsonify({"groups": services().probes.answers(probe_id)})
 
 
 @bp.post("/api/probe/<probe_id>/stop")
 @describes(answer=dict, status=202)
 def stop(probe_id: str) -> tuple[Response, int]:
-    """End it at once."""
+    """Stop a check immediately. 409 if it has already ended."""
     return jsonify(services().probes.stop(probe_id).json()), 202
 
 
 @bp.delete("/api/probe/<probe_id>")
 @describes(status=204)
 def delete(probe_id: str) -> tuple[str, int]:
-    """Delete it with its answers; refused while it runs."""
+    """Move a check to the trash. 409 while it is running or queued."""
     services().probes.delete(probe_id)
     return "", 204
 
 
 @bp.get("/probe/<probe_id>")
 def page_of(probe_id: str) -> str:
-    """A probe's page."""
+    """Show a check before training."""
     return page("probe/show.html", probe_page(services(), probe_id))
 
 
 @bp.post("/probe/<probe_id>/delete")
 def remove(probe_id: str) -> AnyResponse:
-    """Delete it, and go back to the set-up that it was made from."""
+    """Move a check to the trash, and return to the setup."""
     try:
         say_deleted("Check deleted.", services().probes.delete(probe_id))
     except Conflict as error:
@@ -82,7 +82,7 @@ def remove(probe_id: str) -> AnyResponse:
 
 @bp.post("/probe/<probe_id>")
 def stop_from_page(probe_id: str) -> AnyResponse:
-    """The page's Stop button; pressed too late, it says so."""
+    """Stop a check from its page. If it has already ended, show a message."""
     try:
         services().probes.stop(probe_id)
     except Conflict as error:

@@ -1,4 +1,4 @@
-"""Rewards: what there is, and trying one."""
+"""Rewards: list, test, save, edit, delete."""
 
 from __future__ import annotations
 
@@ -24,33 +24,33 @@ bp = Blueprint("rewards", __name__)
 
 
 class TryBody(Body):
-    """A reward, and a completion to try it on."""
+    """A reward, and a completion to score."""
 
     reward: dict[str, Any] = Field(description="A reward section of the configuration.")
-    prompt: str = Field("", max_length=200_000, description="The question; empty for the row's instruction.")
-    completion: str = Field(max_length=1_000_000, description="What the model might write.")
+    prompt: str = Field("", max_length=200_000, description="The question. Default: the row's instruction.")
+    completion: str = Field(max_length=1_000_000, description="The completion to score.")
     row: dict[str, Any] = Field(
-        default_factory=dict, description="By mapped names: instruction, response and further columns."
+        default_factory=dict, description="Values by mapped name: instruction, response and other columns."
     )
     markers: dict[str, str] | None = Field(
         None, description="reasoning_start, reasoning_end, solution_start, solution_end."
     )
     dataset: dict[str, Any] | None = Field(
-        None, description="A dataset section; its rows decide what the reward leaves to the dataset."
+        None, description="A dataset section. Its rows determine what the reward derives from the data."
     )
 
 
 @bp.get("/api/rewards/list")
 @describes(answer={"presets": list, "rewards": list})
 def api_list() -> Response:
-    """Built-in rewards and their components, with the columns each needs and its settings."""
+    """List built-in rewards and components, with the columns and settings of each."""
     return jsonify(services().rewards.list())
 
 
 @bp.post("/api/rewards/test")
 @describes(body=TryBody, answer={"total": float, "components": dict})
 def api_test() -> Response:
-    """Score one completion exactly as training does."""
+    """Score a completion exactly as training does. 400 if the row lacks a required value, 422 for an invalid reward."""
     body = read_body(TryBody)
     rows = services().bench.rows(body.dataset, FETCHED) if body.dataset else ()
     total = services().rewards.test(body.reward, body.prompt, body.completion, body.row, body.markers, rows)
@@ -60,49 +60,49 @@ def api_test() -> Response:
 class SaveRewardBody(Body):
     """A reward and the name to save it under."""
 
-    name: str = Field(max_length=64, description="Lower-case letters, digits and dashes.")
+    name: str = Field(max_length=64, description="Lowercase letters, digits and dashes.")
     reward: dict[str, Any] = Field(description="A reward section of the configuration.")
 
 
 class OnDataset(Body):
-    """A reward on a dataset."""
+    """A reward and a dataset."""
 
     reward: dict[str, Any] = Field(description="A reward section of the configuration.")
     dataset: dict[str, Any] = Field(description="A dataset section of the configuration.")
 
 
 class BenchBody(OnDataset):
-    """Completions to score, by one reward or two."""
+    """Completions to score with one or two rewards."""
 
     compare: dict[str, Any] | None = Field(None, description="A second reward section.")
-    row: int = Field(0, ge=0, description="Which row they answer.")
-    completions: tuple[str, ...] = Field((), max_length=64, description="What a model might write.")
-    model: str | None = Field(None, description="A model that writes them instead; see /api/models/list.")
-    samples: int = Field(4, ge=1, le=16, description="How many it writes.")
+    row: int = Field(0, ge=0, description="Index of the row to answer.")
+    completions: tuple[str, ...] = Field((), max_length=64, description="Completions to score.")
+    model: str | None = Field(None, description="Sample completions from this model instead; see /api/models/list.")
+    samples: int = Field(4, ge=1, le=16, description="Number of completions to sample.")
 
 
 class DistributionBody(OnDataset):
-    """Over how many rows."""
+    """A reward, a dataset, and how many rows to score."""
 
     rows: int = Field(100, ge=2, le=1000)
 
 
 class SuggestBody(Body):
-    """A dataset."""
+    """A dataset to suggest a reward for."""
 
     dataset: dict[str, Any] = Field(description="A dataset section of the configuration.")
 
 
 class VersionQuery(Body):
-    """Which version."""
+    """Which version of a saved reward."""
 
-    version: int | None = Field(None, ge=1, description="The latest where left out.")
+    version: int | None = Field(None, ge=1, description="Default: the latest.")
 
 
 @bp.post("/api/rewards/save")
 @describes(body=SaveRewardBody, answer={"name": str, "version": int}, status=201)
 def api_save() -> tuple[Response, int]:
-    """Save a reward under a name; a changed one becomes a new version."""
+    """Save a reward. If it differs from the saved one, a new version is created. 422 if it is invalid."""
     body = read_body(SaveRewardBody)
     return jsonify(services().saved_rewards.save(body.name, body.reward)), 201
 
@@ -110,21 +110,21 @@ def api_save() -> tuple[Response, int]:
 @bp.get("/api/rewards/saved")
 @describes(answer={"rewards": list})
 def api_saved() -> Response:
-    """Every saved reward."""
+    """List the saved rewards."""
     return jsonify({"rewards": services().saved_rewards.list()})
 
 
 @bp.get("/api/rewards/saved/<name>")
 @describes(query=VersionQuery, answer=dict)
 def api_load(name: str) -> Response:
-    """One saved reward, complete."""
+    """Return a saved reward."""
     return jsonify(services().saved_rewards.get(name, read_query(VersionQuery).version))
 
 
 @bp.delete("/api/rewards/saved/<name>")
 @describes(status=204)
 def api_delete(name: str) -> tuple[str, int]:
-    """Delete a saved reward with all its versions."""
+    """Move a saved reward with all its versions to the trash."""
     services().saved_rewards.delete(name)
     return "", 204
 
@@ -132,7 +132,7 @@ def api_delete(name: str) -> tuple[str, int]:
 @bp.post("/api/rewards/bench")
 @describes(body=BenchBody, answer={"row": dict, "completions": list, "rewards": list, "decided": list, "spent": dict})
 def api_bench() -> Response:
-    """Score completions, given or sampled from a model, by one or two rewards, with judge usage."""
+    """Score given or sampled completions with one or two rewards. Returns judge usage as 'spent'."""
     body, bench = read_body(BenchBody), services().bench
     texts = list(body.completions) or bench.write(body.model or "", body.dataset, body.row, body.samples, 128, 1.0)
     with charged_to(Account()) as account:
@@ -148,7 +148,7 @@ def api_bench() -> Response:
     body=OnDataset, answer={"attempts": list, "reference": float, "warnings": list, "sound": bool, "spent": dict}
 )
 def api_attack() -> Response:
-    """Scores made-up answers, with a warning for each that scores as high as the reference."""
+    """Test a reward for loopholes: score adversarial answers, and warn if one scores as high as the reference."""
     body = read_body(OnDataset)
     with charged_to(Account()) as account:
         report = services().bench.attack(body.reward, body.dataset)
@@ -158,7 +158,7 @@ def api_attack() -> Response:
 @bp.post("/api/rewards/distribution")
 @describes(body=DistributionBody, answer={"rows": int, "right": dict, "another_row": dict, "spent": dict})
 def api_distribution() -> Response:
-    """Totals of correct answers and of another row's answers, over many rows."""
+    """Compare score distributions of correct answers and of other rows' answers."""
     body = read_body(DistributionBody)
     with charged_to(Account()) as account:
         found = services().bench.distribution(body.reward, body.dataset, body.rows)
@@ -172,7 +172,7 @@ def _counted(answer: dict[str, Any], account: Account) -> Response:
 @bp.post("/api/rewards/suggest")
 @describes(body=SuggestBody, answer={"reward": dict, "dataset": dict, "reason": str})
 def api_suggest() -> Response:
-    """The reward, system prompt, and markers that suit a dataset, with the reason."""
+    """Suggest a reward, system prompt and answer tags for a dataset, with the reason."""
     return jsonify(services().bench.suggestion(read_body(SuggestBody).dataset))
 
 
@@ -181,19 +181,19 @@ def api_suggest() -> Response:
 
 @bp.get("/rewards")
 def index() -> str:
-    """Every reward."""
+    """List all rewards."""
     return page("rewards/index.html", rewards_page(services()))
 
 
 @bp.route("/rewards/bench", methods=["GET", "POST"])
 def bench() -> str:
-    """The reward tester."""
+    """Show the reward tester."""
     return page("rewards/bench.html", bench_page(services(), request.form))
 
 
 @bp.post("/rewards/new")
 def create() -> AnyResponse:
-    """A name for a new reward: on to its editor, or the draft's reward saved under it."""
+    """Create a reward: open the editor under a new name, or save the setup's reward under it."""
     name = request.form.get("name", "").strip()
     try:
         if request.form.get("action") == "draft":
@@ -207,13 +207,13 @@ def create() -> AnyResponse:
 
 @bp.get("/rewards/<name>")
 def edit(name: str) -> str:
-    """The editor of one reward."""
+    """Show the editor of a reward."""
     return page("rewards/edit.html", edit_page(services(), name, version=read_query(VersionQuery).version))
 
 
 @bp.post("/rewards/<name>")
 def keep(name: str) -> str:
-    """Try what was written, or save it as a new version."""
+    """Test the edited code, or save it as a new version."""
     source, examples = request.form.get("source", "").replace("\r\n", "\n"), request.form.get("examples", "")
     if request.form.get("action") == "save":
         try:
@@ -226,7 +226,7 @@ def keep(name: str) -> str:
 
 @bp.post("/rewards/<name>/use")
 def use(name: str) -> AnyResponse:
-    """Make a saved reward the draft's."""
+    """Use a saved reward in the setup."""
     services().wizard.put(reward=services().saved_rewards.use(name))
     say(f"Your setup now uses {name}.", "good")
     return to("wizard.reward")
@@ -234,7 +234,7 @@ def use(name: str) -> AnyResponse:
 
 @bp.post("/rewards/<name>/delete")
 def remove(name: str) -> AnyResponse:
-    """Delete a saved reward."""
+    """Move a saved reward to the trash."""
     entry = services().saved_rewards.delete(name)
     say_deleted(f"Reward '{name}' deleted. Presets that used it keep their copy.", entry)
     return to("rewards.index")

@@ -1,4 +1,4 @@
-"""Training runs: start, stop, resume, view, delete."""
+"""Training runs: start, stop, resume, show, delete."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ bp = Blueprint("runs", __name__)
 
 
 class StartBody(Body):
-    """``config`` or ``config_name``, one of them."""
+    """A run to start, from either ``config`` or ``config_name``."""
 
     config: dict[str, Any] | None = Field(None, description="A configuration; see the schema RunConfig.")
-    config_name: str | None = Field(None, description="Name of a saved configuration.")
-    session_id: str | None = Field(None, description="An ID of your own; using the same ID twice starts one run.")
-    confirm_reward: bool = Field(False, description="Start although the reward has loopholes.")
+    config_name: str | None = Field(None, description="Name of a preset.")
+    session_id: str | None = Field(None, description="Your own run ID, so that a retry starts no second run.")
+    confirm_reward: bool = Field(False, description="Start even if the reward has loopholes.")
 
     @model_validator(mode="after")
     def _one(self) -> StartBody:
@@ -42,49 +42,52 @@ class StartBody(Body):
 
 
 class SessionBody(Body):
-    """Names a run."""
+    """The run to act on."""
 
     session_id: str
 
 
 class StopBody(SessionBody):
-    """Names a run, and how to stop it."""
+    """The run to stop, and how."""
 
-    now: bool = Field(False, description="End without saving a checkpoint.")
+    now: bool = Field(False, description="Stop immediately, without saving a checkpoint.")
 
 
 class NameBody(Body):
-    """A new name."""
+    """The run's new name."""
 
     name: str = Field(min_length=1, max_length=100)
 
 
 class MetricsQuery(Body):
-    """Which rows."""
+    """Which metric rows to return."""
 
-    after: int = Field(0, ge=0, description="Rows after this row number.")
-    points: int | None = Field(None, ge=10, le=100_000, description="Thin out to about this many rows for drawing.")
+    after: int = Field(0, ge=0, description="Only rows after this row number.")
+    points: int | None = Field(None, ge=10, le=100_000, description="Downsample to about this many rows, for charts.")
 
 
 class CompletionsQuery(Body):
-    """Which groups."""
+    """Which groups to return."""
 
-    step: int | None = Field(None, ge=0, description="Groups of this step; without it the newest first.")
+    step: int | None = Field(None, ge=0, description="Only groups of this step. Default: all, newest first.")
     phase: str | None = Field(None, description="training or evaluation.")
     limit: int = Field(20, ge=1, le=500)
     offset: int = Field(0, ge=0)
 
 
 class LogsQuery(Body):
-    """How much of the log."""
+    """How much of the log to return."""
 
-    tail: int = Field(200, ge=1, le=10_000, description="Lines from the end.")
+    tail: int = Field(200, ge=1, le=10_000, description="Number of lines from the end.")
 
 
 @bp.post("/api/training/start")
 @describes(body=StartBody, answer={"session_id": str, "status": str}, status=202)
 def start() -> tuple[Response, int]:
-    """Put a run into the queue."""
+    """Start a run. 422 if the configuration is invalid, 409 if the ID exists or the reward must be confirmed first.
+
+    The run is queued until the device is free.
+    """
     body, found = read_body(StartBody), services()
     given = body.config if body.config is not None else found.configs.load(body.config_name or "")
     found.preflight.admit(found.runs.check_start(given, session_id=body.session_id), body.confirm_reward)
@@ -95,7 +98,7 @@ def start() -> tuple[Response, int]:
 @bp.post("/api/training/check")
 @describes(body=RunConfig, answer={"state": str, "problems": list, "notes": list})
 def check() -> Response:
-    """Whether a configuration is ready to start, the worst problem first, without starting anything."""
+    """Check whether a configuration is ready to start, without starting it. Problems are sorted by severity."""
     config, found = parse(read_json()), services()
     resolve(config.reward)
     notes = [note._asdict() for note in found.runs.check(config)]
@@ -105,7 +108,7 @@ def check() -> Response:
 @bp.post("/api/training/stop")
 @describes(body=StopBody, answer={"session_id": str, "status": str}, status=202)
 def stop() -> tuple[Response, int]:
-    """Ask a run to stop: with a checkpoint at the end of its step, or now without one."""
+    """Stop a run after its current step with a checkpoint, or now without one. 409 if it has already ended."""
     body = read_body(StopBody)
     view = services().runs.stop(body.session_id, now=body.now)
     return jsonify({"session_id": view.session_id, "status": view.job.status}), 202
@@ -114,7 +117,7 @@ def stop() -> tuple[Response, int]:
 @bp.post("/api/training/resume")
 @describes(body=SessionBody, answer={"session_id": str, "status": str}, status=202)
 def resume() -> tuple[Response, int]:
-    """Queue a stopped, failed or crashed run again; it continues from its last checkpoint."""
+    """Resume a stopped, failed or crashed run from its last checkpoint. 409 if it is stopping or completed."""
     view = services().runs.resume(read_body(SessionBody).session_id)
     return jsonify({"session_id": view.session_id, "status": view.job.status}), 202
 
@@ -122,21 +125,21 @@ def resume() -> tuple[Response, int]:
 @bp.get("/api/training/sessions")
 @describes(answer={"sessions": list})
 def sessions() -> Response:
-    """Every run, newest first, without configurations."""
+    """List all runs, newest first, without their configurations."""
     return jsonify({"sessions": [view.json() for view in services().runs.list()]})
 
 
 @bp.get("/api/training/sessions/<session_id>")
 @describes(answer=dict)
 def session(session_id: str) -> Response:
-    """One run with its configuration."""
+    """Return a run with its configuration."""
     return jsonify(services().runs.get(session_id).json())
 
 
 @bp.get("/api/training/sessions/<session_id>/verdict")
 @describes(answer=dict)
 def verdict(session_id: str) -> Response:
-    """How the run stands: outcome, the sentence that pages show, evidence, advice, and what a new run should have."""
+    """Return a run's verdict: outcome, headline, evidence, advice, and suggested settings for a new run."""
     found = services().runs
     return jsonify(found.verdict(found.get(session_id)).json())
 
@@ -144,14 +147,14 @@ def verdict(session_id: str) -> Response:
 @bp.patch("/api/training/sessions/<session_id>")
 @describes(body=NameBody, answer=dict)
 def rename(session_id: str) -> Response:
-    """Give a run another name."""
+    """Rename a run."""
     return jsonify(services().runs.rename(session_id, read_body(NameBody).name).json())
 
 
 @bp.get("/api/training/sessions/<session_id>/metrics")
 @describes(query=MetricsQuery, answer={"rows": list, "next": int})
 def metrics(session_id: str) -> Response:
-    """Metric rows after a row number; ask again with ``after=<next>``."""
+    """Return a run's metric rows after a row number. Pass 'next' as ``after`` for the rows that follow."""
     query = read_query(MetricsQuery)
     rows, following = services().runs.metrics(session_id, query.after, query.points)
     return jsonify({"rows": rows, "next": following})
@@ -160,7 +163,7 @@ def metrics(session_id: str) -> Response:
 @bp.get("/api/training/sessions/<session_id>/completions")
 @describes(query=CompletionsQuery, answer={"groups": list, "total": int, "steps": list})
 def completions(session_id: str) -> Response:
-    """Groups with prompt, reference, completions, rewards by component and advantages."""
+    """Return a run's groups: prompt, reference, and completions with advantages and rewards by component."""
     query = read_query(CompletionsQuery)
     return jsonify(services().runs.completions(session_id, query.step, query.limit, query.offset, query.phase))
 
@@ -168,14 +171,14 @@ def completions(session_id: str) -> Response:
 @bp.get("/api/training/sessions/<session_id>/logs")
 @describes(query=LogsQuery, content="text/plain")
 def logs(session_id: str) -> Response:
-    """The last lines of what the worker printed."""
+    """Return the last lines of a run's log."""
     return Response(services().runs.log(session_id, read_query(LogsQuery).tail), mimetype="text/plain")
 
 
 @bp.delete("/api/training/sessions/<session_id>")
 @describes(status=204)
 def delete(session_id: str) -> tuple[str, int]:
-    """Delete a run with all its files; refused while it runs or waits."""
+    """Move a run to the trash. 409 while it is running, queued or needed by another job."""
     services().runs.delete(session_id)
     return "", 204
 
@@ -185,19 +188,19 @@ def delete(session_id: str) -> tuple[str, int]:
 
 @bp.get("/runs")
 def index() -> str:
-    """Every run, filtered and sorted as the address says."""
+    """List all runs, filtered and sorted by the query string."""
     return page("runs/index.html", runs_page(services(), request.args))
 
 
 @bp.get("/runs/<session_id>")
 def show(session_id: str) -> str:
-    """One run, a tab at a time: overview, answers, charts, log, settings."""
+    """Show one tab of a run: overview, answers, charts, log or settings."""
     return page("runs/show.html", RunPage(board(services(), session_id, Wanted.read(request.args), request.path)))
 
 
 @bp.get("/runs/<session_id>/config.json")
 def config_file(session_id: str) -> Response:
-    """A run's configuration as a file, which can be imported again."""
+    """Download a run's configuration as a file that can be imported as a preset."""
     text = json.dumps(services().runs.config(session_id), indent=2, ensure_ascii=False)
     named = {"Content-Disposition": f'attachment; filename="{session_id}.json"'}
     return Response(text, mimetype="application/json", headers=named)
@@ -205,7 +208,7 @@ def config_file(session_id: str) -> Response:
 
 @bp.post("/runs/<session_id>/<action>")
 def act(session_id: str, action: str) -> AnyResponse:
-    """What the buttons of a run's page do."""
+    """Run the action of a button on a run's page."""
     if action not in _ACTS:
         raise NotFound("There is no such action for a run.")
     try:

@@ -1,4 +1,4 @@
-"""What is on the disk, and cleaning up."""
+"""Disk usage and cleanup."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from services.words import size
 
 bp = Blueprint("storage", __name__)
 PATIENCE = 30.0
-"""Seconds that a program waits for the first measurement at most."""
+"""Maximum seconds that an API request waits for the first measurement."""
 
 
 class NameQuery(Body):
-    """Which download."""
+    """The download to delete."""
 
-    name: str = Field(min_length=1, max_length=300, description="As Hugging Face calls it, such as Qwen/Qwen3-0.6B.")
+    name: str = Field(min_length=1, max_length=300, description="Hugging Face name, such as Qwen/Qwen3-0.6B.")
 
 
 @bp.get("/api/storage")
@@ -35,7 +35,7 @@ class NameQuery(Body):
     }
 )  # fmt: skip
 def api_usage() -> Response:
-    """Bytes by kind, the largest things, downloads; measured in the background, ``at`` says when (null: not yet)."""
+    """Return disk usage in bytes: by kind, largest items, downloads. ``at`` is when it was measured, or null."""
     storage = services().storage
     usage, _ = storage.look()
     usage = usage or storage.wait(PATIENCE)
@@ -48,7 +48,7 @@ def api_usage() -> Response:
 @bp.post("/api/storage/measure")
 @describes(answer={"measuring": bool}, status=202)
 def api_measure() -> tuple[Response, int]:
-    """Measure again."""
+    """Start measuring disk usage in the background."""
     services().storage.measure()
     return jsonify({"measuring": True}), 202
 
@@ -56,21 +56,21 @@ def api_measure() -> tuple[Response, int]:
 @bp.delete("/api/storage/checkpoints")
 @describes(answer={"freed": int})
 def api_checkpoints() -> Response:
-    """Delete all but the newest checkpoint of each run that has ended; ``freed`` in bytes."""
+    """Delete all but the newest checkpoint of each run that has ended. Returns the freed bytes."""
     return jsonify({"freed": services().cleanup.checkpoints()})
 
 
 @bp.delete("/api/storage/downloads")
 @describes(query=NameQuery, answer={"freed": int})
 def api_download() -> Response:
-    """Delete a downloaded model or dataset; 409 while an unfinished job needs it."""
+    """Delete a downloaded model or dataset. 404 if there is none, 409 while an unfinished job needs it."""
     return jsonify({"freed": services().cleanup.download(read_query(NameQuery).name)})
 
 
 @bp.delete("/api/storage/caches")
 @describes(answer={"freed": int})
 def api_caches() -> Response:
-    """Delete what is made again when it is needed; 409 while a job is running or waiting."""
+    """Delete caches that are rebuilt when needed. 409 while a job is running or queued."""
     return jsonify({"freed": services().cleanup.caches()})
 
 
@@ -79,13 +79,13 @@ def api_caches() -> Response:
 
 @bp.get("/settings/storage")
 def index() -> str:
-    """What takes room on the disk."""
+    """Show disk usage."""
     return page("storage/index.html", storage_page(services()))
 
 
 @bp.post("/settings/storage/<action>")
 def act(action: str) -> AnyResponse:
-    """Measure again, or clean up."""
+    """Measure disk usage again, or clean up."""
     cleanup = services().cleanup
     acts: dict[str, Callable[[], int]] = {
         "checkpoints": cleanup.checkpoints,

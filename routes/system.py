@@ -1,4 +1,4 @@
-"""Settings, the machine's state, and the health check."""
+"""Settings, system status and health check."""
 
 from __future__ import annotations
 
@@ -20,54 +20,54 @@ from services.machine.webhook import Sent
 
 bp = Blueprint("system", __name__)
 PLAIN = ("theme", "base_model", "notifications", "shortcuts", "trash_days", "webhook_url")
-"""Settings that are shown as they are."""
+"""Settings that the API returns unchanged."""
 MOVE = {"state": str, "message": str, "error": str, "bytes": int, "total_bytes": int}
 
 
 class SettingsBody(Body):
-    """What to change; what is left out stays."""
+    """Settings to change. Settings that are left out stay as they are."""
 
-    hf_token: str | None = Field(None, description="Write-only. Hugging Face is asked whose it is; '' removes it.")
+    hf_token: str | None = Field(None, description="Write-only. Verified with Hugging Face; '' removes it.")
     theme: Literal["system", "light", "dark"] | None = None
-    base_model: str | None = Field(None, description="The model that a new run starts with.")
-    notifications: bool | None = Field(None, description="Whether pages may show a notification when a run ends.")
-    shortcuts: bool | None = Field(None, description="Whether single-letter keyboard shortcuts work.")
-    trash_days: int | None = Field(None, ge=0, le=MOST_DAYS, description="0: until the trash is emptied.")
-    webhook_url: str | None = Field(None, description="Posted to when a run ends; '' for none.")
+    base_model: str | None = Field(None, description="Default base model of new runs.")
+    notifications: bool | None = Field(None, description="Whether to show a browser notification when a run ends.")
+    shortcuts: bool | None = Field(None, description="Whether single-key keyboard shortcuts are on.")
+    trash_days: int | None = Field(None, ge=0, le=MOST_DAYS, description="Days to keep deleted items; 0 for no limit.")
+    webhook_url: str | None = Field(None, description="Receives a POST request when a run ends; '' for none.")
 
 
 class MoveBody(Body):
-    """Which folder, and where to."""
+    """A folder to move, and its destination."""
 
     name: Literal["outputs", "exports", "uploads", "cache"]
-    to: str | None = Field(None, description="The whole path of a new or empty folder; null: back into the home.")
+    to: str | None = Field(None, description="Absolute path of a new or empty folder; null moves it back.")
 
 
 @bp.get("/healthz")
 @describes(answer={"status": str})
 def healthz() -> Response:
-    """Whether the server answers; says nothing about the machine."""
+    """Check that the server is up. Needs no login."""
     return jsonify({"status": "ok"})
 
 
 @bp.get("/api/system/status")
 @describes(answer={"device": dict, "load": dict, "disk": dict, "versions": dict, "active_jobs": int})
 def status() -> Response:
-    """Device, CPU, memory, GPU, disk, versions, active jobs."""
+    """Return the device, CPU, memory, GPU and disk usage, versions, and active jobs."""
     return jsonify(services().system.status())
 
 
 @bp.get("/api/settings")
 @describes(answer={**dict.fromkeys(PLAIN, str), "hf_token": dict, "webhook": dict, "folders": dict, "problem": str})
 def api_settings() -> Response:
-    """The settings. Of the Hugging Face token only whether there is one, from where, and whose it is."""
+    """Return the settings. For the Hugging Face token, only whether it is set, its source and its user."""
     return jsonify(_json())
 
 
 @bp.patch("/api/settings")
 @describes(body=SettingsBody, answer={**dict.fromkeys(PLAIN, str), "hf_token": dict})
 def api_change() -> Response:
-    """Change settings; they hold at once, for jobs from the next start on."""
+    """Update settings. Jobs use them from their next start. If one is invalid, nothing is changed."""
     changes = read_body(SettingsBody).model_dump(exclude_none=True)
     token = changes.pop("hf_token", None)
     found = services()
@@ -83,21 +83,21 @@ def api_change() -> Response:
 @bp.post("/api/settings/webhook/test")
 @describes(answer=Sent)
 def api_test_webhook() -> Response:
-    """Post an example to the webhook now; says how that went."""
+    """Send a test message to the webhook, and return the result. 400 if none is set."""
     return jsonify(services().webhook.test().model_dump())
 
 
 @bp.get("/api/settings/move")
 @describes(answer=MOVE)
 def api_move() -> Response:
-    """The move of a folder that is under way (``state`` is working), or the latest one."""
+    """Return the current folder move (``state`` is working), or the latest one."""
     return _move_json()
 
 
 @bp.post("/api/settings/move")
 @describes(body=MoveBody, answer=MOVE, status=202)
 def api_start_move() -> tuple[Response, int]:
-    """Move a folder to another place, or back; other changes are refused until that ends."""
+    """Start moving a folder. All other changes are rejected with 409 until it ends. 409 while a job is active."""
     body = read_body(MoveBody)
     services().folders.move(body.name, body.to)
     return _move_json(), 202
@@ -106,7 +106,7 @@ def api_start_move() -> tuple[Response, int]:
 @bp.delete("/api/settings/move")
 @describes(answer=MOVE)
 def api_cancel_move() -> Response:
-    """Cancel the move: the folder stays where it was, unless it was swapped already."""
+    """Cancel the folder move. The folder stays in place unless the switch was already made."""
     services().folders.cancel()
     return _move_json()
 
@@ -136,14 +136,14 @@ def _json() -> dict[str, Any]:
 
 @bp.get("/settings")
 def settings() -> str:
-    """What can be set, and what this installation runs on."""
+    """Show the settings, and what this installation runs on."""
     given = request.args
     return page("system/settings.html", settings_page(services(), given.get("folder", ""), given.get("to", "")))
 
 
 @bp.post("/settings")
 def save() -> AnyResponse:
-    """Save the form of general settings."""
+    """Save the general settings."""
     form = request.form
     changes: dict[str, Any] = {name: form[name] for name in ("theme", "base_model", "trash_days") if name in form}
     changes |= {name: name in form for name in ("notifications", "shortcuts")}
@@ -166,7 +166,7 @@ def token() -> AnyResponse:
 
 @bp.post("/settings/webhook")
 def webhook() -> AnyResponse:
-    """Save the webhook's address; with 'Send test', post an example to it."""
+    """Save the webhook URL, and send a test message if requested."""
     found, url = services(), request.form.get("webhook_url", "").strip()
 
     def change() -> str:
@@ -183,7 +183,7 @@ def webhook() -> AnyResponse:
 
 @bp.post("/settings/move")
 def move() -> AnyResponse:
-    """Start to move a folder to another place, or back."""
+    """Start moving a folder, or move it back."""
     name, place = request.form.get("name", ""), request.form.get("to")
     try:
         services().folders.move(name, place)
@@ -195,7 +195,7 @@ def move() -> AnyResponse:
 
 @bp.post("/settings/move/cancel")
 def cancel_move() -> AnyResponse:
-    """Cancel the move; the result is on the page."""
+    """Cancel the folder move. The page shows the result."""
     services().folders.cancel()
     return to("system.settings", _anchor="folders")
 

@@ -1,4 +1,4 @@
-"""The trash: list, restore, delete for good."""
+"""Trash: list, restore, delete permanently."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _PLACES = {
     "dataset": ("datasets.show", "upload_id"),
     "probe": ("probe.page_of", "probe_id"),
 }
-"""Kind to the page of one such thing."""
+"""The page of an item, by kind."""
 _LISTS = {"preset": "configs.index", "reward": "rewards.index"}
 
 
 @bp.get("/api/trash")
 @describes(answer={"items": list, "size": int})
 def api_list() -> Response:
-    """Everything that was deleted and can be restored, newest first, with ``deletes_at``: null for never."""
+    """List the items in the trash, last deleted first. ``deletes_at`` is null for items that are kept."""
     found = services().trash
     entries = found.list()
     items = [{**_json(entry), "deletes_at": _moment(entry)} for entry in entries]
@@ -39,14 +39,14 @@ def api_list() -> Response:
 @bp.post("/api/trash/<entry_id>/restore")
 @describes(answer={"id": str, "kind": str, "name": str, "deleted_at": str, "size": int})
 def api_restore(entry_id: str) -> Response:
-    """Put one thing back where it was. 409 where something else has its place."""
+    """Restore an item. 404 if it is not in the trash, 409 if another item has taken its place."""
     return jsonify(_json(services().trash.restore(entry_id)))
 
 
 @bp.delete("/api/trash/<entry_id>")
 @describes(status=204)
 def api_purge(entry_id: str) -> tuple[str, int]:
-    """Delete one thing for good."""
+    """Delete an item in the trash permanently."""
     services().trash.purge(entry_id)
     return "", 204
 
@@ -54,7 +54,7 @@ def api_purge(entry_id: str) -> tuple[str, int]:
 @bp.delete("/api/trash")
 @describes(answer={"freed": int})
 def api_empty() -> Response:
-    """Delete everything in the trash for good; ``freed`` in bytes."""
+    """Empty the trash: delete all its items permanently. Returns the freed bytes."""
     return jsonify({"freed": services().trash.empty()})
 
 
@@ -72,13 +72,13 @@ def _moment(entry: Entry) -> str | None:
 
 @bp.get("/settings/trash")
 def index() -> str:
-    """What was deleted, to be restored or deleted for good."""
+    """Show the trash."""
     return page("trash/index.html", trash_page(services()))
 
 
 @bp.post("/settings/trash/<entry_id>/restore")
 def restore(entry_id: str) -> AnyResponse:
-    """Put one thing back, and show it."""
+    """Restore an item, and show its page."""
     try:
         entry = services().trash.restore(entry_id)
     except TunesmithError as error:
@@ -93,7 +93,7 @@ def restore(entry_id: str) -> AnyResponse:
 
 @bp.post("/settings/trash/<entry_id>/delete")
 def purge(entry_id: str) -> AnyResponse:
-    """Delete one thing for good."""
+    """Delete an item permanently."""
     try:
         services().trash.purge(entry_id)
         say("Deleted permanently.")
@@ -104,7 +104,7 @@ def purge(entry_id: str) -> AnyResponse:
 
 @bp.post("/settings/trash/empty")
 def empty() -> AnyResponse:
-    """Delete everything for good."""
+    """Empty the trash."""
     try:
         say(f"The trash is empty. {size(services().trash.empty())} freed.", "good")
     except TunesmithError as error:

@@ -1,4 +1,4 @@
-"""The steps of the wizard: each a page of its own, each saving its own part of the draft."""
+"""The steps of your setup. Each is a page that saves its own part."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ ALREADY = "You already have this file. It was not stored again; the existing dat
 
 @bp.get("/new")
 def begin() -> Response:
-    """To the first step that still wants something or was not looked at."""
+    """Redirect to the first step that is incomplete or has not been opened."""
     return to(f"wizard.{services().drafts.first_step()}")
 
 
 @bp.post("/new/reset")
 def reset() -> Response:
-    """Clear the draft."""
+    """Clear the setup."""
     services().wizard.reset()
     say("Your setup was cleared. Runs and files are unchanged.")
     return to("wizard.model")
@@ -45,41 +45,41 @@ def reset() -> Response:
 
 @bp.get("/new/model")
 def model() -> str:
-    """Step 1."""
+    """Show the Model step."""
     return page("wizard/model.html", model_step(services()))
 
 
 @bp.get("/new/dataset")
 def dataset() -> str:
-    """Step 2."""
-    if request.args.get("already"):  # the page's script sent a file that is here
+    """Show the Dataset step."""
+    if request.args.get("already"):  # the page's script uploaded a file that exists already
         say(ALREADY)
     return page("wizard/dataset.html", dataset_step(services(), request.args))
 
 
 @bp.get("/new/dataset/preparation")
 def preparation() -> str:
-    """What training would make of the chosen dataset, wherever it is from."""
+    """Show the preparation report of the selected dataset, from any source."""
     return page("wizard/preparation.html", preparation_step(services()))
 
 
 @bp.post("/new/dataset/preparation")
 def prepare() -> Response:
-    """Prepare all of it; the page shows how far it is, then the report."""
+    """Prepare the whole dataset. The page shows the progress, then the report."""
     services().drafts.dataset.prepare()
     return to("wizard.preparation")
 
 
 @bp.post("/new/dataset/preparation/stop")
 def stop_preparing() -> Response:
-    """End it; the report before stays."""
+    """Stop the preparation and keep the previous report."""
     services().preparations.stop(DRAFT)
     return to("wizard.preparation")
 
 
 @bp.post("/new/dataset/limits")
 def use_limits() -> Response:
-    """Put the proposed lengths into the draft."""
+    """Apply the suggested lengths to the setup."""
     if services().drafts.dataset.use_own_limits():
         say("Your setup now uses the suggested lengths.", "good")
     return to("wizard.preparation")
@@ -87,20 +87,20 @@ def use_limits() -> Response:
 
 @bp.get("/new/dataset/prepared/<form>")
 def prepared(form: str) -> AnyResponse:
-    """The rows of the last report."""
+    """Download the rows of the latest report."""
     path = services().library.prepared_file(None, form)
     return send_file(path, as_attachment=True, download_name=path.name)
 
 
 @bp.get("/new/configuration")
 def configuration() -> str:
-    """Step 3."""
+    """Show the Settings step."""
     return page("wizard/configuration.html", configuration_step(services()))
 
 
 @bp.get("/new/reward")
 def reward() -> str | Response:
-    """Step 4, where the method has it."""
+    """Show the Reward step, or skip it if the method needs no reward."""
     shown = reward_step(services())
     if shown is None:
         say("This training method needs no reward.")
@@ -110,32 +110,32 @@ def reward() -> str | Response:
 
 @bp.get("/new/train")
 def train() -> str:
-    """Step 5."""
+    """Show the Train step."""
     return page("wizard/train.html", train_step(services()))
 
 
 @bp.get("/new/export")
 def export() -> str:
-    """Export the draft's run."""
+    """Show the Export step, for the run started from this setup."""
     return page("wizard/export.html", export_step(services()))
 
 
 @bp.get("/new/test")
 def test() -> str:
-    """Try the draft's run."""
+    """Show the Test step, for the run started from this setup."""
     return page("wizard/test.html", chat_step(services()))
 
 
 @bp.get("/new/<step>")
 def unknown(step: str) -> str:
-    """An address that no step has."""
+    """Reject an unknown step with 404."""
     raise NotFound(f"There is no step {step!r}. Start at /new.")
 
 
 @bp.post("/new/<step>")
 @accepts_uploads
 def save(step: str) -> Response:
-    """Keep what was entered, do what the button says, and show the page again or the next one."""
+    """Save the form, run the button's action, and show the same step or the next page."""
     form = request.form.copy()
     if form.get("action") == "upload":
         _receive(form)
@@ -148,13 +148,13 @@ def save(step: str) -> Response:
         return to("probe.page_of", probe_id=outcome.job_id)
     if outcome.page == "run":
         return to("runs.show", session_id=outcome.job_id)
-    # The page's script reads from the address what another tab changed.
+    # The page's script reads from the URL which fields were rejected or changed in another tab.
     told = {"refused": outcome.refused, "elsewhere": outcome.elsewhere}
     return to(f"wizard.{outcome.page}", **{name: " ".join(paths) for name, paths in told.items() if paths})
 
 
 def _receive(form: Form) -> None:
-    """The file that was sent, or the rows that were pasted, become the choice."""
+    """Save the uploaded file or pasted rows, and select them."""
     if ("file" in request.files and request.files["file"].filename) or form.get("pasted", "").strip():
         try:
             info, already = receive()
@@ -166,7 +166,7 @@ def _receive(form: Form) -> None:
 
 
 def _download(action: str) -> None:
-    """What a button of the Model step says about a download: ``download-<verb> <model or download>``."""
+    """Handle a download button of the Model step: ``download-<verb> <model or download>``."""
     found, (verb, _, what) = services(), action.partition(" ")
 
     def start() -> None:

@@ -1,4 +1,4 @@
-"""Streamed replies: ``chat`` in, ``chat_token``, ``chat_done``, ``chat_error`` out, ``chat_cancel`` in."""
+"""Streamed replies: handles ``chat`` and ``chat_cancel``, sends ``chat_token``, ``chat_done``, ``chat_error``."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from services.models.models import SAMPLING, SAMPLING_TITLES, Chat, Models
 from websockets.light import SocketIO
 
 MOST_AT_ONCE = 8
-"""Active and queued replies per connection: four side by side, and the next four."""
+"""Maximum active and queued replies per connection: four side by side, and the next four."""
 WHOLE = frozenset({"max_tokens", "top_k", "seed"})
-"""Settings that are whole numbers."""
+"""Generation settings that must be whole numbers."""
 
 
 class Chats:
     """Runs chats in separate threads and sends their events to the requesting client.
 
     Args:
-        hub: Sends the events.
-        models: Generates the answers.
+        hub: The Socket.IO server that sends the events.
+        models: Generates the replies.
     """
 
     def __init__(self, hub: SocketIO, models: Models) -> None:
@@ -31,7 +31,7 @@ class Chats:
         self._lock = threading.Lock()
 
     def begin(self, sid: str, data: Any) -> dict[str, Any]:
-        """Start a reply; acknowledged with its ``id`` or an ``error``."""
+        """Start a reply. Returns its ``id``, or an ``error``, as the acknowledgment."""
         try:
             name, chat = _chat(sid, data)
             self._enter(sid, name)
@@ -41,13 +41,13 @@ class Chats:
         return {"id": name}
 
     def cancel(self, sid: str, data: Any) -> None:
-        """End a reply early; its ``chat_done`` has the text so far."""
+        """Cancel a reply. Its ``chat_done`` has the text generated so far."""
         name = str(data.get("id", "")) if isinstance(data, dict) else ""
         if name in self._under_way.get(sid, ()):
             self._models.cancel(_own(sid, name))
 
     def left(self, sid: str) -> None:
-        """The client has disconnected: end its replies."""
+        """Cancel all replies of a client that has disconnected."""
         for name in self._under_way.pop(sid, set()).copy():
             self._models.cancel(_own(sid, name))
 

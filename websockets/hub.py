@@ -1,4 +1,4 @@
-"""Socket.IO: authorization, replay after a gap, push."""
+"""Socket.IO: live events, and replay after a reconnect."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MOST_ROWS = 100_000
 
 
 def make_hub(app: Flask) -> SocketIO:
-    """Attach Socket.IO to the application. Same origin only; the request is already authorized."""
+    """Attach Socket.IO to the application. Same origin only; requests are already authorized by the guard."""
     hub = SocketIO(
         app,
         async_mode="threading",
@@ -50,10 +50,10 @@ def make_hub(app: Flask) -> SocketIO:
 
 
 def watch(data: Any = None) -> dict[str, Any]:
-    """Respond with the rows after one: later ones arrive as events.
+    """Return a run's rows after a row number. Later rows arrive as events.
 
-    ``{"session_id", "after"}`` → ``{"rows", "next", "status"}``, or ``{"error"}``. Rows are numbered:
-    an event that arrives before the answer has a number above ``next``.
+    ``{"session_id", "after"}`` → ``{"rows", "next", "status"}``, or ``{"error"}``. An event that arrives before the
+    response may repeat its rows; those with a number above ``next`` are new.
     """
     try:
         session_id, after = _watched(data)
@@ -72,7 +72,7 @@ def _watched(data: Any) -> tuple[str, int]:
 
 
 class Listeners:
-    """Counts connected clients, so that nothing is measured without any."""
+    """Tracks connected clients, so that system load is measured only while there are any."""
 
     def __init__(self) -> None:
         self._sids: set[str] = set()
