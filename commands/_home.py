@@ -1,4 +1,4 @@
-"""Shared by all commands: the services of this installation, and exclusive use of its home folder."""
+"""Shared by all commands: exclusive use of the home folder, and cleanup of the services."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from services.jobs.lock import HomeInUse, HomeLock
 
 @contextmanager
 def home() -> Iterator[HomeLock]:
-    """The home folder's lock, not taken yet. At the end, it is released and the services are closed.
+    """Yield the home folder's lock, not yet taken. On exit, release it and close the services.
 
-    An error is printed as one line.
+    Errors of this application are printed as one line.
     """
     lock = HomeLock(services().settings.home)
     try:
@@ -29,7 +29,7 @@ def home() -> Iterator[HomeLock]:
 
 
 def server_or_watch(lock: HomeLock) -> str | None:
-    """Take the home folder and start the watcher, or find the server that holds it.
+    """Take the lock and start the watcher, or find the server that holds it.
 
     Returns:
         The server's address, or None if this process now holds the home folder.

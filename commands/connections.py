@@ -1,4 +1,4 @@
-"""Limits on the server's connections: their number, and slow clients. See docs/decisions/0001-server.md."""
+"""Limits on the number of connections and on slow clients. See docs/decisions/0001-server.md."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
 MOST_CONNECTIONS = 400
-"""Maximum connections; each uses a thread. Sockets of open pages count, and have their own limit."""
+"""Maximum connections; each uses a thread. WebSockets count too, and have their own lower limit."""
 GRACE = 20.0
 """Total seconds of waiting for a request's bytes before the minimum rate applies."""
 LEAST_RATE = 500.0
 """Minimum bytes per second, averaged over the waiting time, after :data:`GRACE`."""
 SENDING = 120.0
-"""Seconds that the client may take to accept one piece of a response."""
+"""Maximum seconds for the client to accept one part of a response."""
 
 _BUSY = (
     b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain; charset=utf-8\r\nRetry-After: 5\r\n"
@@ -29,12 +29,12 @@ _BUSY = (
 
 
 class SteadyReader(io.RawIOBase):
-    """A connection's incoming bytes; reading raises if the sender is too slow.
+    """Reads from a connection, and raises if the client sends too slowly.
 
-    Only the time spent waiting for the sender counts, not what the server does in between.
+    Only time spent waiting for the client counts, not the server's processing in between.
 
     Args:
-        connection: Read from; its timeout is set for each read, and for the sending that follows.
+        connection: The socket. Its timeout is set for each read, and for the response that follows.
     """
 
     def __init__(self, connection: socket.socket) -> None:
@@ -46,13 +46,13 @@ class SteadyReader(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
-        """As :meth:`io.RawIOBase.readinto`.
+        """See :meth:`io.RawIOBase.readinto`.
 
         Raises:
-            TimeoutError: The sender is too slow. Werkzeug treats it as a dropped connection, and
+            TimeoutError: The client is too slow. Werkzeug treats it as a dropped connection, and
                 :mod:`routes.errors` responds with 408 if a handler was reading.
         """
-        if self._connection.fileno() < 0:  # It became a WebSocket, which has closed it: there is no next request.
+        if self._connection.fileno() < 0:  # A WebSocket took over and closed it: no next request.
             return 0
         left = GRACE + self._count / LEAST_RATE - self._waited
         if left <= 0:
@@ -69,7 +69,7 @@ class SteadyReader(io.RawIOBase):
 
 
 class Handler(WSGIRequestHandler):
-    """One request. Werkzeug closes the connection after its response."""
+    """Handles one request. Werkzeug closes the connection after its response."""
 
     def setup(self) -> None:
         super().setup()
@@ -77,7 +77,7 @@ class Handler(WSGIRequestHandler):
         self.rfile = io.BufferedReader(SteadyReader(self.connection))
 
     def make_environ(self) -> dict[str, Any]:
-        """The request; a WebSocket may be idle, Socket.IO's own pings end it."""
+        """Build the request. WebSockets get no timeout, because Socket.IO's pings detect dead connections."""
         environ = super().make_environ()
         if environ.get("HTTP_UPGRADE", "").lower() == "websocket":
             self.connection.settimeout(None)
@@ -85,7 +85,7 @@ class Handler(WSGIRequestHandler):
 
 
 class Server(ThreadedWSGIServer):
-    """A thread per connection, at most :data:`MOST_CONNECTIONS`; others are rejected immediately."""
+    """Uses a thread per connection, up to :data:`MOST_CONNECTIONS`. Further connections are rejected immediately."""
 
     def __init__(self, host: str, port: int, app: WSGIApplication, *, fd: int | None = None) -> None:
         super().__init__(host, port, app, Handler, fd=fd)
@@ -94,7 +94,7 @@ class Server(ThreadedWSGIServer):
     def process_request(self, request: Any, client_address: Any) -> None:
         if not self._places.acquire(blocking=False):
             try:
-                request.settimeout(0)  # This is the accepting thread: it must not block.
+                request.settimeout(0)  # This thread accepts connections: it must not block.
                 request.send(_BUSY)
             except OSError:
                 pass

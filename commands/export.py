@@ -1,4 +1,4 @@
-"""``merge`` and ``verify`` in a terminal: follow an export and print its result."""
+"""``flask --app flask_app merge`` and ``verify``: follow an export in the terminal."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ bp = Blueprint("export", __name__, cli_group=None)
 @click.option(
     "--as", "form", type=click.Choice(["merged", "gguf", "adapter_gguf"]), default="merged", show_default=True
 )
-@click.option("-q", "--quantization", multiple=True, help="For gguf. Repeat it to make several files from one merge.")
+@click.option("-q", "--quantization", multiple=True, help="For gguf. Repeat it to create several files from one merge.")
 def merge(adapter: Path, base: str, form: str, quantization: tuple[str, ...]) -> None:
-    """Merge the adapter in folder ADAPTER with its base model BASE, and check the result.
+    """Merge the adapter in folder ADAPTER with its base model BASE, and verify the result.
 
-    The adapter can come from anywhere. BASE is a folder or a Hugging Face model; by default it is the one named in
-    the adapter's own configuration. Press Ctrl+C to cancel; no incomplete files are kept.
+    The adapter does not have to come from Tunesmith. BASE is a folder or a Hugging Face model; the default is the
+    base model named in the adapter's configuration. Press Ctrl+C to cancel; incomplete files are deleted.
     """
     asked = {"adapter": str(adapter.resolve()), "base": base, "format": form, "quantizations": list(quantization)}
     _follow_export(lambda export: export.start(asked))
@@ -41,15 +41,15 @@ def merge(adapter: Path, base: str, form: str, quantization: tuple[str, ...]) ->
 @bp.cli.command("verify")
 @click.argument("export_id")
 def verify(export_id: str) -> None:
-    """Check the export EXPORT_ID against the trained model again, after llama.cpp crashed the first time.
+    """Verify the export EXPORT_ID again, if llama.cpp crashed the first time.
 
-    The files are not changed. Press Ctrl+C to cancel.
+    Compares its files with the trained model without changing them. Press Ctrl+C to cancel.
     """
     _follow_export(lambda export: export.verify(export_id))
 
 
 def _follow_export(begin: Callable[[Export], str]) -> None:
-    """Start an export here, or in the server that holds the home folder, and follow it to its end."""
+    """Start an export in this process, or in the server that holds the home folder, and follow it to its end."""
     with home() as lock:
         url = server_or_watch(lock)
         export: Export = ExportThere(url, services().settings.token) if url else ExportHere(services())
@@ -69,7 +69,7 @@ class Export(Protocol):
 
 
 class ExportHere:
-    """This process runs the watcher itself."""
+    """Exports in this process, which runs the watcher itself."""
 
     def __init__(self, services: Services) -> None:
         self._exports = services.exports
@@ -88,7 +88,7 @@ class ExportHere:
 
 
 class ExportThere(There):
-    """A server that already holds the home folder; the export is submitted to it."""
+    """Submits the export to a server that already holds the home folder."""
 
     def __init__(self, url: str, token: str) -> None:
         super().__init__(url, token, confirmed=False)
@@ -110,9 +110,9 @@ def follow_export(export: Export, export_id: str, folder: str, say: Callable[[st
     """Follow an export to its end. Ctrl+C cancels it.
 
     Args:
-        export: Where it is made.
-        export_id: Which.
-        folder: Where exports are stored, for the last line.
+        export: This process, or a server.
+        export_id: The export.
+        folder: Location of the exports, for the last line.
         say: Prints a line.
 
     Returns:
@@ -147,7 +147,7 @@ def _cancel(export: Export, export_id: str) -> None:
 
 
 def close(view: dict[str, Any], folder: str, say: Callable[[str], None]) -> None:
-    """Print the checks, the files and where they are."""
+    """Print the verification results, the files and their location."""
     for report in view["fidelity"]:
         say(f"  {report['subject']}: {report['verdict'].replace('_', ' ')}. {report['reason']}")
     for note in view["notes"]:

@@ -14,7 +14,7 @@ bp = Blueprint("rebuild", __name__, cli_group=None)
 
 @bp.cli.command("rebuild")
 def rebuild() -> None:
-    """Rebuild the catalog from the folders outputs/ and exports/."""
+    """Rebuild the catalog of all jobs from the folders outputs/ and exports/."""
     with home() as lock:
         lock.take(None)
         services().folders.check()

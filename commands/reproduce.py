@@ -1,4 +1,4 @@
-"""``flask --app flask_app reproduce bundle.zip``: repeat a training from its bundle and compare the two."""
+"""``flask --app flask_app reproduce bundle.zip``: repeat a run from its bundle, and compare the rewards."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ from services.current import services
 bp = Blueprint("reproduce", __name__, cli_group=None)
 
 DIFFERS = 4
-"""Exit code if the run completed with rewards that differ from the bundle's."""
+"""Exit code if the run completed, but its rewards differ from the bundle's."""
 Say = Callable[..., None]
 
 
 @bp.cli.command("reproduce")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--base", default="", help="Base model on this machine, if its name or path differs.")
-@click.option("--only-check", is_flag=True, help="Show what differs on this machine, without training.")
+@click.option("--base", default="", help="Base model on this machine, if its name or path is different.")
+@click.option("--only-check", is_flag=True, help="Show the differences on this machine, without training.")
 def reproduce(file: Path, base: str, *, only_check: bool) -> None:
-    """Repeat the training from the reproduction bundle FILE and compare the rewards step by step.
+    """Repeat the run in the reproduction bundle FILE, and compare the rewards step by step.
 
-    The exit code is 0 if all rewards are equal, and 4 if the run completed with other rewards.
+    The exit code is 0 if all rewards are equal, and 4 if the run completed with different rewards.
     """
     with home() as lock:
         lock.take(None)
@@ -46,7 +46,7 @@ def reproduce(file: Path, base: str, *, only_check: bool) -> None:
 
 
 class _FromBundle(Here):
-    """The bundle's run in this process, with its own rows; its reward needs no confirmation."""
+    """Runs the bundle in this process with the bundle's rows. The reward needs no confirmation."""
 
     def __init__(self, services: Services, rows: Path | None) -> None:
         super().__init__(services, confirmed=True)
@@ -59,15 +59,15 @@ class _FromBundle(Here):
 
 
 def rerun(services: Services, file: Path, say: Say, *, live: bool, base: str = "", only_check: bool = False) -> int:
-    """Check a bundle, run it, compare.
+    """Check a bundle, run it, and compare the rewards.
 
     Args:
-        services: Of this installation, with its watcher started.
+        services: This installation's services, with the watcher started.
         file: The bundle.
         say: Prints; takes ``nl=False``.
         live: Whether the output is a terminal.
-        base: The base model on this machine, if its name or path differs.
-        only_check: Show what differs, without training.
+        base: The base model on this machine, if its name or path is different.
+        only_check: Show the differences, without training.
 
     Returns:
         Exit code: 0 if the rewards are equal (or nothing was run), 4 if they differ, else as
@@ -92,7 +92,7 @@ def rerun(services: Services, file: Path, say: Say, *, live: bool, base: str = "
 def _config(bundle: Bundle, base: str) -> dict[str, Any]:
     given = bundle.given
     if parse(given) != bundle.config:
-        given = dump(bundle.config)  # Defaults have changed since; the run's own values count.
+        given = dump(bundle.config)  # Defaults have changed since then, so use the run's own values.
     if base:
         given = {**given, "model": {**given["model"], "name": base}}
     return given

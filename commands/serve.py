@@ -61,7 +61,7 @@ def _serve(settings: Settings, create_app: Callable[[Settings], Flask]) -> int:
 
 
 def _run(app: Flask, services: Services, server: BaseWSGIServer, settings: Settings) -> None:
-    services.folders.held()  # A move that was interrupted is finished or undone before anything is read.
+    services.folders.held()  # Finish or undo an interrupted move before anything is read.
     if services.database.empty():
         rebuild(settings.home, services.database)
     services.trash.start()
@@ -79,10 +79,10 @@ def _run(app: Flask, services: Services, server: BaseWSGIServer, settings: Setti
 
 
 def listening(settings: Settings) -> socket.socket:
-    """A socket that listens at the address.
+    """Create the listening socket.
 
     Raises:
-        Unavailable: The port is taken, or there is no such address here.
+        Unavailable: The port is in use or not allowed, or this machine does not have the address.
     """
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     try:
@@ -105,7 +105,7 @@ def _why_not(settings: Settings, error: OSError) -> str:
 
 
 def url_of(settings: Settings) -> str:
-    """Where a browser on this machine finds the server."""
+    """Return the server's URL for a browser on this machine."""
     host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.host, settings.host)  # noqa: S104 (read, not bound)
     return f"http://{f'[{host}]' if ':' in host and not host.startswith('[') else host}:{settings.port}"
 

@@ -1,4 +1,4 @@
-"""``flask --app flask_app train configs/x.json``: follow a run in the terminal, with a summary at the end."""
+"""``flask --app flask_app train configs/x.json``: start a run and follow it in the terminal."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 bp = Blueprint("train", __name__, cli_group=None)
 
 EVERY = 0.3
-"""Seconds between two polls."""
+"""Seconds between polls."""
 WIDTH = 24
 
 
@@ -39,10 +39,10 @@ WIDTH = 24
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--confirm-reward", is_flag=True, help="Start even if the reward has loopholes or could not be tested.")
 def train(file: Path, *, confirm_reward: bool) -> None:
-    """Train with the preset in FILE, without the browser.
+    """Start a run from the preset FILE, and follow it in the terminal.
 
-    The run appears in the browser too. Press Ctrl+C to stop and save a checkpoint, twice to stop immediately. A
-    reward with loopholes must be confirmed.
+    The run also appears in the browser. Press Ctrl+C once to stop and save a checkpoint, twice to stop immediately.
+    If the reward has loopholes, confirm with --confirm-reward.
     """
     with home() as lock:
         config = read_config(file)
@@ -57,10 +57,10 @@ def train(file: Path, *, confirm_reward: bool) -> None:
 
 
 def read_config(file: Path) -> dict[str, Any]:
-    """A configuration file as JSON.
+    """Read a configuration file.
 
     Raises:
-        InvalidInput: It is not JSON; the line is named.
+        InvalidInput: It is not valid JSON. The message names the line.
     """
     try:
         data: dict[str, Any] = json.loads(file.read_text("utf-8"))
@@ -84,10 +84,10 @@ class Run(Protocol):
 
 
 class Here:
-    """This process runs the watcher itself.
+    """Trains in this process, which runs the watcher itself.
 
     Args:
-        services: Its services.
+        services: This installation's services.
         confirmed: Whether to start even if the reward has loopholes.
     """
 
@@ -116,11 +116,11 @@ class Here:
 
 
 class There:
-    """A server that already holds the home folder; the run is submitted to it.
+    """Submits the run to a server that already holds the home folder.
 
     Args:
-        url: Its address, as recorded in the lock file.
-        token: Access token, for a server with a login.
+        url: The server's address, from the lock file.
+        token: The access token, if the server requires a login.
         confirmed: Whether to start even if the reward has loopholes.
     """
 
@@ -153,7 +153,7 @@ class There:
     def _call(self, method: str, path: str, body: dict[str, Any] | None = None, timeout: float = 30) -> dict[str, Any]:
         import httpx
 
-        # Not json=body, which fails on NaN: the server rejects it with a message.
+        # Not json=body, which raises on NaN: the server rejects it with a message.
         data = json.dumps(body) if body is not None else None
         try:
             answer = httpx.request(method, self._url + path, content=data, headers=self._headers, timeout=timeout)
@@ -177,7 +177,7 @@ def _refusal(answer: httpx.Response) -> TunesmithError:
 
 @contextmanager
 def interrupts() -> Iterator[list[int]]:
-    """Count Ctrl+C presses instead of raising an exception, which could occur anywhere and get lost."""
+    """Count Ctrl+C presses instead of raising KeyboardInterrupt, which could interrupt any line."""
     pressed: list[int] = []
     before = signal.signal(signal.SIGINT, lambda number, _: pressed.append(number))
     try:
@@ -190,10 +190,10 @@ def follow(run: Run, config: dict[str, Any], say: Callable[..., None], *, live: 
     """Start a run and follow it to its end. Ctrl+C stops it: once with a checkpoint, twice immediately.
 
     Args:
-        run: Where it runs.
-        config: In the configuration format.
+        run: This process, or a server.
+        config: The configuration.
         say: Prints; takes ``nl=False``.
-        live: Whether the output is a terminal, where one line is redrawn.
+        live: Whether the output is a terminal, where the progress line is redrawn.
 
     Returns:
         Exit code: 0 for completed, 3 for stopped, 1 otherwise.
@@ -227,7 +227,7 @@ def follow(run: Run, config: dict[str, Any], say: Callable[..., None], *, live: 
 
 
 def say_readiness(found: dict[str, Any], say: Callable[..., None]) -> None:
-    """Print the readiness list that the pages show, with the fields' paths."""
+    """Print the readiness problems that the pages show, with their field paths."""
     say({"ready": "Ready.", "ready_but": "Ready, but:"}.get(found["state"], "Not ready:"))
     for problem in found["problems"]:
         say(f"  {problem['severity']:<6}  {problem['field']}: {problem['message']}")
@@ -241,7 +241,7 @@ def _ask_to_stop(run: Run, session_id: str, *, now: bool) -> None:
 
 
 class Screen:
-    """Draw the progress line, or print a line per change if the output is not a terminal."""
+    """Draws the progress line, or prints a line per change if the output is not a terminal."""
 
     def __init__(self, say: Callable[..., None], *, live: bool) -> None:
         self._say = say
@@ -304,14 +304,14 @@ class Screen:
 
 
 def _course(rows: Sequence[MetricRow]) -> tuple[Metric | None, list[float]]:
-    """The headline metric of the training, and its values."""
+    """Return the run's main metric and its values."""
     lead = headline(rows)
     trained = [row for row in rows if row.get("phase") == "training"]
     return lead, [value for row in trained if lead and (value := measure(row, lead.key)) is not None]
 
 
 def _held_out(rows: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
-    """Metrics on held-out rows, from the first evaluation to the last."""
+    """Format the metrics on held-out rows, first and last evaluation."""
     measured = [one for one in METRICS if one.line.held_out and one.better is not Better.NEITHER]
     return [
         (f"{one.title} on held-out rows", f"{_written(one, rows[0][one.key])} to {_written(one, rows[-1][one.key])}")
