@@ -1,9 +1,8 @@
 """The configuration file: one frozen pydantic model per section, one file per section.
 
-The format is the product's public face. A field keeps its name and meaning permanently; new ones are
-optional and have a default, so that a file written by an older version still loads. Titles and
-descriptions here are what the settings step shows: the usual term is the title, its plain explanation
-the description. :func:`core.section.usual` gives the range that suits most runs.
+The format is public. A field's name and meaning never change, and new fields are optional with a default, so that
+files from older versions still load. The Settings step shows the titles and descriptions from here: the title is the
+usual term, the description explains it in plain words. :func:`core.section.usual` sets the range that suits most runs.
 """
 
 from core.config.dataset import (

@@ -1,4 +1,4 @@
-"""Where the rows come from, and how a question is put."""
+"""The dataset: source, column mapping, mixing, cleaning, prompt and answer tags."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ DEFAULT_SYSTEM_PROMPT = (
     "Place it between {reasoning_start} and {reasoning_end}.\n"
     "Then, provide your solution between {solution_start} and {solution_end}."
 )
-"""The default of Unsloth's GRPO notebooks. The four markers are filled in from the configuration."""
+"""Default from Unsloth's GRPO notebooks. The four answer tags are filled in from the configuration."""
 
 
 class GeneratedTask(Section):
-    """One kind of exercise of reasoning-gym."""
+    """A reasoning-gym task to generate."""
 
     name: str = Field(min_length=1, max_length=100, title="Task", description="Name of the exercise, such as chain_sum.")
     weight: float = Field(1.0, gt=0, le=1000, title="Weight", description="Relative share. Weights of 2 and 1 mean two thirds and one third.")
@@ -26,7 +26,7 @@ class GeneratedTask(Section):
 
 
 class SourceFields(Section):
-    """Where rows come from and which of their columns is what."""
+    """A source of rows and its column mapping."""
 
     source: str = Field(min_length=1, max_length=500, title="Dataset", description="upload:<id>, generated:arithmetic, generated:reasoning-gym, mix, or a Hugging Face dataset such as openai/gsm8k.")
     subset: str | None = Field(None, title="Subset (configuration)", description="For Hugging Face datasets with several subsets. GSM8K's is 'main'.")
@@ -45,7 +45,7 @@ class SourceFields(Section):
 
 
 class MixSource(SourceFields):
-    """One of several sources, with its own mapping."""
+    """One source of a mix, with its own column mapping."""
 
     weight: float = Field(1.0, gt=0, le=1000, title="Weight", description="Relative share. Weights of 2 and 1 mean two thirds and one third.")
 
@@ -69,10 +69,10 @@ MARKERS = ("reasoning_start", "reasoning_end", "solution_start", "solution_end")
 
 
 def marker_checks(dataset: DatasetSection) -> list[tuple[str, str]]:
-    """Markers that could not be found again in an answer: empty, the same, or one inside another.
+    """Find answer tags that cannot be told apart in an answer: blank, equal, or one inside another.
 
-    The markers of the reasoning may be empty, for answers without it or templates that open it themselves; so may
-    both solution markers, for free text.
+    The reasoning tags may be empty, for answers without reasoning or chat templates that open it themselves. Both
+    solution tags may be empty for free text.
     """
     given: dict[str, str] = {name: getattr(dataset, name) for name in MARKERS}
     problems = []
@@ -97,7 +97,7 @@ def _overlap(earlier: str, text: str) -> str:
 
 
 def source_checks(source: SourceFields, path: str) -> list[tuple[str, str]]:
-    """Settings of one source that do not go together, as (field path, what would be right)."""
+    """Find conflicting settings of a source, as (field path, how to fix it)."""
     problems = []
     if source.source == "generated:reasoning-gym" and not source.tasks:
         problems.append((f"{path}.tasks", "choose at least one task to generate"))

@@ -1,4 +1,4 @@
-"""Which rows are held out, and when they are scored."""
+"""Evaluation: which rows are held out, and when they are scored."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The model that learns, and its adapter."""
+"""The base model and its adapter."""
 
 from __future__ import annotations
 

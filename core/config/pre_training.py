@@ -1,4 +1,4 @@
-"""The warm-up before reinforcement learning."""
+"""Supervised warm-up before reinforcement learning."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a good answer earns."""
+"""The reward: a built-in one, or weighted components."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from core.section import Section
 
 
 class RewardComponent(Section):
-    name: str = Field(min_length=1, max_length=100, description="Name of a reward, as GET /api/rewards/list gives it.")
+    name: str = Field(min_length=1, max_length=100, description="Name of a reward from GET /api/rewards/list.")
     label: str | None = Field(None, min_length=1, max_length=60, title="Label", description="Shown in charts and results. Required if you use the same component twice.")
     weight: float = Field(1.0, ge=-100, le=100, description="Its share of the total. A negative weight is a penalty.")
     params: dict[str, Any] = Field(default_factory=dict, description="Its own settings.")
@@ -21,7 +21,7 @@ class RewardComponent(Section):
 
     @property
     def key(self) -> str:
-        """By what it is stored and shown."""
+        """The name it is stored and shown under."""
         return self.label or self.name
 
 
@@ -67,4 +67,4 @@ class RewardSection(Section):
 
 
 NO_REWARD = RewardSection.model_construct(type="composite", components=())
-"""In a configuration whose method needs no reward: one without components, which a file cannot hold."""
+"""For methods that need no reward. It has no components, which a file cannot express."""

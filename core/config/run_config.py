@@ -1,4 +1,4 @@
-"""A whole configuration: read, checked and written."""
+"""The complete configuration: parse, validate, serialize."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from core.methods.grpo import GrpoSection
 from core.section import Section
 
 CARRIED = frozenset({"grpo", "pre_training"})
-"""Sections that a file may have whatever its method: the first version wrote them into every file."""
+"""Sections that are allowed with any method, because the first version wrote them into every file."""
 LATER = {"": ("method",), "model": ("adapter",)}
-"""Fields that the first version did not have, by section. Its files are written back without them."""
+"""Fields that the first version did not have, by section. Files without them are saved without them."""
 _Model = TypeVar("_Model", bound=Section)
 
 
 class RunConfig(Section):
-    """A complete training configuration, with a section for each method that has settings of its own.
+    """A complete training configuration, with a section for each method that has its own settings.
 
     Raises:
-        InvalidConfig: By :func:`parse`, with the path of every invalid field.
+        InvalidConfig: From :func:`parse`, with the path of every invalid field.
     """
 
     name: str = Field(min_length=1, max_length=100, title="Name", description="What to call this run.")
@@ -57,16 +57,16 @@ class RunConfig(Section):
     def _demanded(cls, given: Any, read: ValidatorFunctionWrapHandler, info: ValidationInfo) -> Any:
         if given is not NO_REWARD:
             return read(given)
-        # The method was read before the reward; where it is wrong, that is said and nothing that follows from it.
+        # The method is validated before the reward. If it is invalid, report only that.
         if "method" in info.data and Need.REWARD in method(info.data["method"]).needs:
             raise PydanticKnownError("missing")
         return given
 
     def own(self, model: type[_Model]) -> _Model:
-        """The section of a method, by its model.
+        """Return the method section of this type.
 
         Raises:
-            LookupError: No method that is listed has such a section.
+            LookupError: No listed method has such a section.
         """
         for value in vars(self).values():
             if isinstance(value, model):
@@ -75,7 +75,7 @@ class RunConfig(Section):
 
 
 def with_sections(base: type[_Model], methods: Iterable[Method]) -> type[_Model]:
-    """A model of the whole configuration with those sections of the methods that it does not declare itself."""
+    """Extend a configuration model with the method sections that it does not declare itself."""
     fields: dict[str, Any] = {
         one.section_name: (one.section, Field(default_factory=one.section))
         for one in methods
@@ -87,12 +87,12 @@ def with_sections(base: type[_Model], methods: Iterable[Method]) -> type[_Model]
 
 
 if not TYPE_CHECKING:
-    # To the type checker it stays the class above: what only a method has is read with RunConfig.own().
+    # The type checker sees the class above. Use RunConfig.own() for the sections of methods.
     RunConfig = with_sections(RunConfig, METHODS)
 
 
 def sections_of(model: type[Section]) -> tuple[str, ...]:
-    """Names of the fields that are sections, in the order of the format."""
+    """Return the names of the section fields, in the order of the format."""
     return tuple(
         name
         for name, info in model.model_fields.items()
@@ -101,11 +101,11 @@ def sections_of(model: type[Section]) -> tuple[str, ...]:
 
 
 SECTIONS: tuple[str, ...] = sections_of(RunConfig)
-"""Names of all sections, those of every method among them."""
+"""Names of all sections, including those of every method."""
 
 
 def cross_checks(config: RunConfig) -> list[tuple[str, str]]:
-    """Combinations of fields that cannot work on any device, as (field path, what would be right)."""
+    """Find combinations of fields that work on no device, as (field path, how to fix it)."""
     training, chosen = config.training, method(config.method)
     problems = _other_methods(config)
     if config.model.adapter == "none":
@@ -140,7 +140,7 @@ NO_FULL_FINE_TUNING = "training every weight is not possible yet; use 'lora', wh
 
 
 def _other_methods(config: RunConfig) -> list[tuple[str, str]]:
-    """Sections that another method would use. They would look as if they had an effect."""
+    """Find sections of other methods, which would have no effect."""
     given = config.model_fields_set - CARRIED - {method(config.method).section_name}
     return [
         (one.section_name, f"belongs to the method '{one.key}', and this one is '{config.method}'. Remove the section")
@@ -150,16 +150,16 @@ def _other_methods(config: RunConfig) -> list[tuple[str, str]]:
 
 
 def parse(data: object) -> RunConfig:
-    """Validate what came from a file, a form or another program.
+    """Validate a configuration from a file, a form or an API client.
 
     Args:
         data: Decoded JSON.
 
     Returns:
-        The complete configuration, defaults filled in.
+        The complete configuration, with defaults filled in.
 
     Raises:
-        InvalidConfig: With the dotted path of every invalid field and what would be right.
+        InvalidConfig: With the dotted path of every invalid field, and how to fix it.
     """
     if not isinstance(data, dict):
         raise InvalidConfig([("config", "must be a JSON object with the sections model, dataset and reward")])
@@ -174,9 +174,9 @@ def parse(data: object) -> RunConfig:
 
 
 def dump(config: RunConfig) -> dict[str, Any]:
-    """The configuration as JSON data, every field written out.
+    """Serialize a configuration to JSON data, with every field.
 
-    Sections that its method does without, and the fields of :data:`LATER`, are written only if they were set.
+    Sections that the method does not use, and the fields of :data:`LATER`, are included only if they were set.
     """
     data = config.model_dump(mode="json")
     chosen = method(config.method)
@@ -193,7 +193,7 @@ def dump(config: RunConfig) -> dict[str, Any]:
 
 
 def dump_given(config: RunConfig) -> dict[str, Any]:
-    """The configuration as it was given: only the fields that were set. Saves a file unchanged."""
+    """Serialize only the fields that were set, so that a file is saved unchanged."""
     return config.model_dump(mode="json", exclude_unset=True)
 
 
@@ -207,11 +207,11 @@ _PLAIN = {
     "string_too_long": "must have at most {max_length} characters", "model_type": "must be an object",
     "dict_type": "must be an object", "tuple_type": "must be a list",
 }  # fmt: skip
-"""What pydantic finds, in plainer words than its own."""
+"""Plainer wording for pydantic's errors."""
 
 
 def explain(item: Any) -> tuple[str, str]:
-    """Path and plain words for one of the errors that pydantic found."""
+    """Return the field path and a plain message for one of pydantic's errors."""
     path = ".".join(str(part) for part in item["loc"] if not re.fullmatch(r"literal\[.*\]|tuple\[.*\]", str(part)))
     kind = item["type"]
     if kind == "string_too_short" and item["ctx"]["min_length"] == 1:

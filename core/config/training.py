@@ -1,4 +1,4 @@
-"""What most methods have in common: steps, optimizer, answers, checkpoints."""
+"""Settings that most methods share: steps, optimizer, generation, checkpoints."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pydantic import Field
 from core.section import Section, usual
 
 GPU_OPTIMIZERS = ("paged_adamw_32bit", "paged_adamw_8bit", "adamw_8bit")
-"""Optimizers of bitsandbytes, which needs CUDA. On a CPU ``adamw_torch`` does the same arithmetic."""
+"""Optimizers from bitsandbytes, which needs CUDA. On a CPU, ``adamw_torch`` computes the same updates."""
 RolloutEngine = Literal["auto", "transformers", "llama_cpp"]
 
 
