@@ -16,32 +16,32 @@ ID_PATTERN = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 
 LARGEST_PID = 2**31 - 1
 LARGEST = 2**53
-"""Largest count. Databases and JavaScript represent it exactly."""
+"""Largest count that databases and JavaScript represent exactly."""
 
 
 class JobKind(StrEnum):
-    """The kind of work of a worker process. Its folder is below ``outputs/`` or ``exports/``."""
+    """The kinds of jobs. Each job has a folder in ``outputs/`` or ``exports/``."""
 
     TRAIN = "train"
-    """GRPO with its optional SFT warm-up, in ``outputs/<id>``."""
+    """A training run, with an optional SFT warm-up, in ``outputs/<id>``."""
     EXPORT = "export"
-    """Adapter, merged model or GGUF, in ``exports/<id>``."""
+    """An export of an adapter, merged model or GGUF, in ``exports/<id>``."""
     PROBE = "probe"
-    """A few groups sampled and scored before a run, in ``outputs/<id>``."""
+    """A check before training: samples and scores a few groups, in ``outputs/<id>``."""
     EVALUATION = "evaluation"
-    """Models answering the same prompts, compared pair by pair, in ``outputs/<id>``."""
+    """An evaluation: models answer the same prompts and are compared in pairs, in ``outputs/<id>``."""
 
 
 class JobState(StrEnum):
-    """The state of a job: ``queued → starting → running → completed``, or another end.
+    """The state of a job: ``queued → starting → running → completed``, or another final state.
 
-    What a running job is doing is its phase, see :class:`JobPhase`.
+    A running training job also has a phase, see :class:`JobPhase`.
     """
 
     QUEUED = "queued"
-    """Waits for the device."""
+    """Waiting for the device."""
     STARTING = "starting"
-    """The worker process loads libraries, model and data."""
+    """The worker process is loading libraries, model and data."""
     RUNNING = "running"
     """The worker is running."""
     STOPPING = "stopping"
@@ -58,27 +58,27 @@ class JobState(StrEnum):
 ENDED = frozenset({JobState.COMPLETED, JobState.STOPPED, JobState.FAILED, JobState.CRASHED})
 RESUMABLE = frozenset({JobState.STOPPED, JobState.FAILED, JobState.CRASHED})
 ACTIVE = tuple(state for state in JobState if state not in ENDED and state is not JobState.QUEUED)
-"""States with a worker."""
+"""States in which a job has a worker process."""
 
 
 class JobPhase(StrEnum):
-    """The phases of a running training job. Other kinds of jobs have none."""
+    """The phases of a running training job. Other kinds have none."""
 
     WARM_UP = "warm_up"
-    """SFT on reference answers before GRPO."""
+    """SFT on reference answers before the method's own steps."""
     TRAIN = "train"
-    """GRPO steps."""
+    """The method's own training steps."""
     EVALUATE = "evaluate"
-    """Scores the held-out rows; between steps the phase returns to ``train``."""
+    """Scoring the held-out rows. Afterwards the phase returns to ``train``."""
 
 
-# API clients and older versions use one word for both, in status.json, the API and its events.
+# status.json, the API and its events use one word for state and phase, as the first version did.
 _RUNNING: dict[str, str] = {JobPhase.WARM_UP: "warming_up", JobPhase.TRAIN: "training", JobPhase.EVALUATE: "evaluating"}
 _PHASES = {word: phase for phase, word in _RUNNING.items()}
 
 
 def public_state(state: JobState, phase: str) -> str:
-    """State and phase as the single value that API clients see.
+    """Return state and phase as the single word that API clients see.
 
     >>> public_state(JobState.RUNNING, "warm_up"), public_state(JobState.STOPPING, "warm_up")
     ('warming_up', 'stopping')
@@ -88,7 +88,7 @@ def public_state(state: JobState, phase: str) -> str:
 
 
 def life_of(word: str) -> tuple[str, str]:
-    """State and phase of a public word; the inverse of :func:`public_state`.
+    """Return the state and phase of a public word. The inverse of :func:`public_state`.
 
     >>> life_of("training"), life_of("stopped")
     (('running', 'train'), ('stopped', ''))
@@ -101,23 +101,23 @@ class JobStatus(BaseModel):
     """``status.json``: written only by the worker, atomically.
 
     Attributes:
-        state: The job's state. In the file, words such as ``training`` stand for state and phase.
+        state: The job's state. In the file, one word such as ``training`` stands for state and phase.
         phase: Its current phase, a :class:`JobPhase` for a run; '' for none.
         step: Optimizer steps done in the current phase.
         max_steps: Optimizer steps planned in the current phase; 0 while unknown.
         pid: Process id of the worker.
-        pid_started: The process's start time in seconds since the epoch, from psutil: a process id alone can be
+        pid_started: The process's start time in seconds since the epoch, from psutil, because a process id can be
             reused after a crash.
-        boot: Boot id of its machine (:func:`core.process.boot`): after a reboot, process ids are reused.
-        heartbeat: Seconds since the epoch, refreshed at least every two seconds.
-        error: What went wrong and what to do, if the state is ``failed``.
-        error_field: The setting that the error is about, as a path of the configuration; empty for none.
-        message: Its current operation, in one line ('Loading the model').
-        notes: Added once each: settings without effect on this device, rows that were left out.
-        attempt: 1 for the first start, one more for each resume.
+        boot: Boot id of the machine (:func:`core.process.boot`), because process ids are reused after a reboot.
+        heartbeat: Seconds since the epoch, updated at least every two seconds.
+        error: What went wrong and how to fix it, if the state is ``failed``.
+        error_field: Path of the setting that caused the error; empty for none.
+        message: The current operation, in one line ('Loading the model').
+        notes: Remarks such as settings without effect on this device or skipped rows, each once.
+        attempt: 1 for the first start, incremented with each resume.
         device: ``cpu`` or the GPU's name.
         seconds_per_step: Mean over the latest steps of this phase; 0 while unknown.
-        checkpoint_step: Step of the latest checkpoint that a resume would start from, or None.
+        checkpoint_step: Step of the checkpoint that a resume would start from, or None.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -158,7 +158,7 @@ class JobStatus(BaseModel):
 
 
 class Control(BaseModel):
-    """``control.json``: written only by the web process. ``now`` skips the checkpoint."""
+    """``control.json``: written only by the web process. ``now`` stops without a checkpoint."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -167,7 +167,7 @@ class Control(BaseModel):
 
 
 def new_id() -> str:
-    """An id that sorts by time: ``20260131-142501-9f3a1c``."""
+    """Return a new id that sorts by time: ``20260131-142501-9f3a1c``."""
     return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
 
 
@@ -175,7 +175,7 @@ def check_id(value: str) -> str:
     """Return ``value`` if it is a well-formed id.
 
     Raises:
-        InvalidInput: It is not; such values are never looked up on disk.
+        InvalidInput: It is not well-formed, and must not be used as a path.
     """
     if not ID_PATTERN.fullmatch(str(value)):
         raise InvalidInput(

@@ -7,24 +7,24 @@ file                   writer                          what it is
 =====================  ==============================  =====================================
 ``config.json``        web, once                       the validated configuration
 ``control.json``       web                             requests to the worker
-``status.json``        worker (write beside, rename)   :class:`core.job.JobStatus`
-``given.jsonl``        web, once                       the prompts of an evaluation, where a user gave them
+``status.json``        worker (temporary file, rename) :class:`core.job.JobStatus`
+``given.jsonl``        web, once                       the prompts of an evaluation, if the user supplied them
 ``metrics.jsonl``      worker, append only             one row per logged step
 ``completions.jsonl``  worker, append only             one group of completions per line
-``worker.log``         worker                          everything it printed
-``checkpoints/``       worker                          what resume needs
+``worker.log``         worker                          its output
+``checkpoints/``       worker                          the state to resume from
 ``adapter/``           worker                          the trained adapter
 ``environment.json``   worker                          versions and hardware of each attempt
 ``evaluation.json``    worker                          held-out answers before and after, compared
 =====================  ==============================  =====================================
 
-A reader takes only complete lines, so it never sees half a row; a restarted writer removes a torn last line before it
-appends.
+Readers take only complete lines, so they never see a partial row. A restarted writer removes an incomplete last line
+before it appends.
 
-Any of these files may be damaged: empty, truncated, overwritten, deleted, replaced by a folder. That affects only its
-job. Readers for pages (:func:`read_json`, :func:`checked_json`, :func:`read_lines`) return what can be
-read, and :func:`damage_of` describes what is wrong. Files that are useful only as a whole, such as the rows
-of a run, are read with :func:`whole_lines`.
+Any of these files may be damaged: empty, truncated, overwritten, deleted, or replaced by a folder. This affects only
+its job. Readers for pages (:func:`read_json`, :func:`checked_json`, :func:`read_lines`) return what is readable, and
+:func:`services.jobs.readings.damage` describes the damage. Files that are useful only if complete, such as a run's
+rows, are read with :func:`whole_lines`.
 """
 
 from __future__ import annotations
@@ -50,20 +50,20 @@ from core.text import json_line, whole
 T = TypeVar("T")
 JsonRow = dict[str, Any]
 Check = Callable[[JsonRow], TypeGuard[T]]
-"""Whether an object is a row of a kind of file: see :mod:`core.job_rows`."""
+"""Checks whether an object is a row of a certain file: see :mod:`core.job_rows`."""
 
 
 def is_any(_row: JsonRow) -> TypeGuard[JsonRow]:
-    """For files whose rows may be any objects."""
+    """Accept any object as a row."""
     return True
 
 
 LONGEST_LINE = 1 << 24
-"""Bytes. A file without a line break for this long contains no rows."""
+"""Maximum bytes of a line. A file with a longer one is treated as damaged."""
 
 
 class JobDir:
-    """One job's directory, below ``outputs/`` or ``exports/``.
+    """A job's directory, in ``outputs/`` or ``exports/``.
 
     Args:
         path: The directory itself.
@@ -80,32 +80,32 @@ class JobDir:
         self.checkpoints = path / "checkpoints"
         self.adapter = path / "adapter"
         self.prepared = path / "prepared"
-        """The training and held-out rows, as they were when the run started."""
+        """The training and held-out rows, as prepared when the run started."""
         self.environment = path / "environment.json"
-        """Versions and hardware of each attempt; for the reproduction bundle."""
+        """Versions and hardware of each attempt, for the reproduction bundle."""
         self.given = path / "given.jsonl"
-        """An evaluation's prompts, if they came with the request."""
+        """An evaluation's prompts, if the request contained them."""
         self.evaluation = path / "evaluation.json"
-        """A run's :class:`core.evaluation.RunEvaluation`, written when it has completed."""
+        """A run's :class:`core.evaluation.RunEvaluation`, written when the run completes."""
         self.rollout = path / ".rollout"
-        """Files for the generating process; removed when the worker ends."""
+        """Files for the generation process, removed when the worker ends."""
         self.files = path / "files"
-        """An export's finished files, complete or absent; they appear by a rename."""
+        """An export's finished files: complete or absent, because the folder is renamed into place."""
         self.result = path / "result.json"
-        """What an export made: ``files`` as :class:`core.export.ExportedFile`, ``commands``."""
+        """An export's result: ``files`` as :class:`core.export.ExportedFile`, and ``commands``."""
 
     @property
     def made(self) -> bool:
-        """Whether an export's files are complete: the document that lists them is written after they have appeared."""
+        """Whether an export's files are complete. The result that lists them is written last."""
         return bool((read_json(self.result) or {}).get("files")) and self.files.is_dir()
 
     @classmethod
     def open(cls, parent: Path, job_id: str) -> JobDir:
-        """The existing directory ``parent/job_id``.
+        """Open the existing directory ``parent/job_id``.
 
         Raises:
             InvalidInput: The id is malformed.
-            NotFound: There is no such directory.
+            NotFound: The directory does not exist.
         """
         path = parent / check_id(job_id)
         if not path.is_dir() or path.resolve().parent != parent.resolve():
@@ -114,32 +114,32 @@ class JobDir:
 
     @classmethod
     def known(cls, parent: Path, job_id: str) -> JobDir:
-        """Like :meth:`open`, but for a directory that may have been deleted; then it reads as empty."""
+        """Like :meth:`open`, but a deleted directory is treated as empty."""
         try:
             return cls.open(parent, job_id)
         except NotFound:
             return cls(parent / ".deleted" / check_id(job_id))
 
     def numbered(self, prefix: str = "checkpoint") -> list[Path]:
-        """The complete checkpoints ``<prefix>-<step>``, by step."""
+        """Return the complete checkpoints ``<prefix>-<step>``, sorted by step."""
         try:
             found = list(self.checkpoints.iterdir())
-        except OSError:  # none was saved yet, or the folder cannot be read
+        except OSError:  # no checkpoint yet, or the folder is unreadable
             return []
         return sorted((path for path in found if re.fullmatch(rf"{prefix}-\d+", path.name)), key=step_of)
 
     def superseded(self, keep: int = 1) -> list[Path]:
-        """All but the newest ``keep`` checkpoints, and those whose deletion was interrupted."""
+        """Return all but the newest ``keep`` checkpoints, and any whose deletion was interrupted."""
         return [*self.checkpoints.glob(".checkpoint-*"), *self.numbered()[:-keep]]
 
     def read_config(self) -> dict[str, Any]:
         return read_json(self.config) or {}
 
     def whole_config(self) -> dict[str, Any]:
-        """The configuration, for a worker, which cannot run without it.
+        """Read the configuration for a worker, which needs it to run.
 
         Raises:
-            Damaged: It is missing or cannot be read.
+            Damaged: The configuration is missing or unreadable.
         """
         config = read_json(self.config)
         if not config:
@@ -147,7 +147,7 @@ class JobDir:
         return config
 
     def read_status(self) -> JobStatus | None:
-        """The worker's latest status; None before the first one, and if it cannot be read."""
+        """Read the worker's latest status. None before the first one, or if it is unreadable."""
         return read_model(self.status, JobStatus)
 
     def read_control(self) -> Control:
@@ -162,10 +162,10 @@ class JobDir:
 
 @contextmanager
 def new_folder(path: Path) -> Iterator[JobDir]:
-    """Create a job's directory, and remove it again if its files could not be written.
+    """Create a job's directory, and remove it if the block raises.
 
     Raises:
-        FileExistsError: It already exists; it is unchanged.
+        FileExistsError: The directory already exists. It is left unchanged.
     """
     path.mkdir(parents=True)
     try:
@@ -176,19 +176,19 @@ def new_folder(path: Path) -> Iterator[JobDir]:
 
 
 def step_of(checkpoint: Path) -> int:
-    """The step after which a checkpoint was written."""
+    """Return the step of a checkpoint."""
     return int(checkpoint.name.rpartition("-")[2])
 
 
 def remove_folder(path: Path, what: str) -> None:
-    """Delete a job's or dataset's directory and its contents. It is not an error if it does not exist.
+    """Delete a job's or dataset's directory with its contents. Does nothing if it does not exist.
 
     Args:
-        path: The directory. If it is a link or a file, only that is deleted, not the link's target.
-        what: Its name for users, to begin a sentence.
+        path: The directory. A link or file is deleted itself, not the link's target.
+        what: Its name for users, as the start of a sentence.
 
     Raises:
-        Unavailable: Some of it remains, with the reason.
+        Unavailable: Something could not be deleted. The message has the reason.
     """
     reasons: list[BaseException] = []
     try:
@@ -204,10 +204,10 @@ def remove_folder(path: Path, what: str) -> None:
 
 
 def remove_checkpoint(path: Path) -> None:
-    """Delete a checkpoint. It is renamed first: under its own name it is complete or absent, even after kill -9.
+    """Delete a checkpoint. It is renamed first, so that even after kill -9 no partial checkpoint has its name.
 
     Raises:
-        Unavailable: Something of it stays, with the reason.
+        Unavailable: Something could not be deleted. The message has the reason.
     """
     going = path if path.name.startswith(".") else path.rename(path.with_name(f".{path.name}"))
     remove_folder(going, "The checkpoint")
@@ -217,7 +217,7 @@ def remove_checkpoint(path: Path) -> None:
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
-    """A JSON object, or None if the file is missing or damaged."""
+    """Read a JSON object. None if the file is missing or damaged."""
     try:
         data = _decoded(path.read_bytes())
     except (OSError, ValueError):
@@ -226,13 +226,13 @@ def read_json(path: Path) -> dict[str, Any] | None:
 
 
 def checked_json(path: Path, kind: Any) -> dict[str, Any] | None:
-    """Like :func:`read_json`, but None too if the object lacks the fields of ``kind``, a model or dataclass."""
+    """Like :func:`read_json`, but also None if the object does not match ``kind``, a model or dataclass."""
     data = read_json(path)
     return data if data is not None and _fits(data, kind) else None
 
 
 def read_model(path: Path, kind: type[T]) -> T | None:
-    """A JSON object as ``kind``, or None if the file is missing or damaged."""
+    """Read a JSON object as ``kind``. None if the file is missing or damaged."""
     data = read_json(path)
     try:
         return None if data is None else _adapter(kind).validate_python(data)
@@ -258,14 +258,14 @@ _ADAPTERS: dict[Any, TypeAdapter[Any]] = {}
 
 
 def write_json(path: Path, data: Any, *, private: bool = False) -> None:
-    """Write atomically (temporary file and rename): readers and crashes see the old file or the new one.
+    """Write a JSON file atomically (temporary file and rename), so that readers see the old or the new content.
 
-    A request and the watcher may write the same file at once, so each thread has its own name beside it.
+    A request and the watcher may write the same file at once, so each thread has its own temporary file.
 
     Args:
         path: The file.
         data: JSON data.
-        private: Whether only the file's owner may read it (mode 0600).
+        private: Make the file readable only by its owner (mode 0600).
     """
     mode = 0o600 if private else 0o666
     beside = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
@@ -281,10 +281,10 @@ def write_json(path: Path, data: Any, *, private: bool = False) -> None:
 
 
 def _decoded(data: bytes) -> Any:
-    """Decoded JSON. NaN and infinity, which JSON does not allow, become None; lone surrogates become \\ufffd.
+    """Decode JSON. NaN and infinity, which JSON does not allow, become None; lone surrogates become \\ufffd.
 
     Raises:
-        ValueError: It is not JSON.
+        ValueError: It is not valid JSON.
     """
     text = data.decode()
     if "\\u" in text:
@@ -312,12 +312,12 @@ def _whole_escape(found: re.Match[str]) -> str:
 
 
 class Lines(NamedTuple, Generic[T]):
-    """What :func:`read_lines` found.
+    """The result of :func:`read_lines`.
 
     Attributes:
-        rows: Those that could be read.
+        rows: The readable rows.
         offset: Byte offset of the end of the last complete line.
-        bad: Numbers of the unreadable lines, from 1 at the first line read.
+        bad: Numbers of the unreadable lines, counted from 1 at the first line read.
     """
 
     rows: list[T]
@@ -326,13 +326,13 @@ class Lines(NamedTuple, Generic[T]):
 
 
 def read_lines(path: Path, offset: int = 0, limit: int = LONGEST_LINE, *, fits: Check[T]) -> Lines[T]:
-    """Complete JSON lines from a byte offset on; lines that are not JSON objects are skipped.
+    """Read complete JSON lines from a byte offset. Lines that are not rows are skipped.
 
     Args:
-        path: A ``.jsonl`` file; one that is missing or cannot be opened is empty.
-        offset: Bytes already read; always at the start of a line.
+        path: A ``.jsonl`` file. A missing or unreadable file counts as empty.
+        offset: Bytes already read. Must be at the start of a line.
         limit: Maximum bytes to read in one call; -1 for all.
-        fits: Whether an object is a row of this file.
+        fits: Checks whether an object is a row of this file.
     """
     try:
         with path.open("rb") as file:
@@ -353,7 +353,7 @@ def read_lines(path: Path, offset: int = 0, limit: int = LONGEST_LINE, *, fits: 
 
 
 def read_row(line: bytes, fits: Check[T]) -> T | None:
-    """One line of a ``.jsonl`` file, or None if it is not a row."""
+    """Decode a line of a ``.jsonl`` file. None if it is not a row."""
     try:
         row = _decoded(line)
     except ValueError:
@@ -362,12 +362,12 @@ def read_row(line: bytes, fits: Check[T]) -> T | None:
 
 
 def iter_lines(path: Path) -> Iterator[JsonRow]:
-    """Every readable complete line of a file, with any object."""
+    """Iterate over the readable complete lines of a file, with any objects."""
     return iter_rows(path, is_any)
 
 
 def iter_rows(path: Path, fits: Check[T]) -> Iterator[T]:
-    """Iterate over the complete lines of a file that are rows of its kind."""
+    """Iterate over the rows in the complete lines of a file."""
     offset = 0
     while True:
         rows, after, _ = read_lines(path, offset, fits=fits)
@@ -378,10 +378,10 @@ def iter_rows(path: Path, fits: Check[T]) -> Iterator[T]:
 
 
 def whole_lines(path: Path) -> list[JsonRow]:
-    """Every row of a file that is useful only if it is complete.
+    """Read every row of a file that is useful only if it is complete.
 
     Raises:
-        Damaged: A row is missing or cannot be read; the message names it.
+        Damaged: The file or a row is unreadable. The message names it.
     """
     try:
         data = path.read_bytes()
@@ -398,10 +398,10 @@ def whole_lines(path: Path) -> list[JsonRow]:
 
 
 class JsonlWriter:
-    """Appends rows, numbered from 1 over the file's whole lifetime.
+    """Appends rows, numbered from 1 across restarts.
 
-    Each row is one ``write`` of one line. ``row`` is added to it. After a crash a torn last line is removed: no
-    reader has seen it.
+    Each row gets its number as ``row``, and is written as one line. An incomplete last line after a crash is removed;
+    no reader has seen it.
     """
 
     def __init__(self, path: Path) -> None:
@@ -418,7 +418,7 @@ class JsonlWriter:
         return data[:whole].count(b"\n")
 
     def append(self, row: Mapping[str, Any]) -> JsonRow:
-        """Append one row and return it, with its number."""
+        """Append a row, and return it with its number."""
         numbered = {"row": self.count + 1, **row}
         self._file.write(json_line(numbered, allow_nan=False))
         self._file.flush()

@@ -1,4 +1,4 @@
-"""The schema of rows in ``metrics.jsonl`` and ``completions.jsonl``; anything else is damage."""
+"""Row types of ``metrics.jsonl`` and ``completions.jsonl``, and checks for them. Other rows count as damaged."""
 
 from __future__ import annotations
 
@@ -8,18 +8,17 @@ from typing import Any, NotRequired, TypedDict, TypeGuard
 
 TEXTS = frozenset({"phase", "when"})
 PLACE = frozenset({"row", "attempt", "time", "step"}) | TEXTS
-"""Keys that identify a row of metrics; all others are declared in :mod:`core.metrics`."""
+"""Keys that identify a metric row. All other keys are declared in :mod:`core.metrics`."""
 _NUMBERS = (int, float)
-"""A tuple, because it is checked for every point of a chart and takes a third of the time of ``int | float``."""
+"""A tuple, because it is checked for every point of a chart and is three times as fast as ``int | float``."""
 LARGEST = 1e100
 """Upper limit of values, so that their squares and sums stay finite."""
 
 
 class MetricRow(TypedDict):
-    """A row of ``metrics.jsonl``: where it belongs, and what was measured.
+    """A row of ``metrics.jsonl``: its step and phase, and the measured values.
 
-    Only metrics that code reads by name for every method are listed. Others are read by their key with
-    :func:`measure`.
+    Lists only metrics that code reads by name for every method. Read others with :func:`measure`.
     """
 
     row: int
@@ -35,7 +34,7 @@ class MetricRow(TypedDict):
 
 
 class PartRow(TypedDict):
-    """A component's score of a completion; ``opinion`` only if it is False."""
+    """A reward component's score of a completion. ``opinion`` is present only if it is False."""
 
     score: float | None
     weight: NotRequired[float]
@@ -44,10 +43,10 @@ class PartRow(TypedDict):
 
 
 class CompletionRow(TypedDict):
-    """One completion of a group.
+    """A completion of a group.
 
-    ``total`` is its reward and ``components`` are its parts by name; both are absent if nothing was scored.
-    ``problem`` says why an evaluation has no answer.
+    ``total`` is its reward, ``components`` its scores by component name; both are absent if it was not scored.
+    ``problem`` is the reason why an evaluation has no answer.
     """
 
     text: str
@@ -60,9 +59,9 @@ class CompletionRow(TypedDict):
 
 
 class GroupContent(TypedDict):
-    """A prompt and its completions, before they are in a file.
+    """A prompt and its completions, before they are written to a file.
 
-    ``when`` is the evaluation of a held-out group.
+    ``when`` names the evaluation that a held-out group belongs to.
     """
 
     instruction: str
@@ -83,7 +82,7 @@ class GroupRow(GroupContent):
 
 
 class AnswerContent(GroupContent):
-    """The answer of one model of an evaluation to one prompt: a group of one."""
+    """An evaluated model's answer to a prompt, as a group with one completion."""
 
     model: int
     place: int
@@ -97,7 +96,7 @@ class AnswerRow(GroupRow):
 
 
 def is_metric(row: Mapping[str, Any]) -> TypeGuard[MetricRow]:
-    """Whether an object is a row of metrics: numbered, of a phase and a step, its values numbers.
+    """Whether an object is a metric row: it has a row number, phase and step, and its values are numbers.
 
     >>> is_metric({"row": 1, "phase": "training", "step": 1, "reward": 0.5})
     True
@@ -109,7 +108,7 @@ def is_metric(row: Mapping[str, Any]) -> TypeGuard[MetricRow]:
 
 
 def is_group(row: Mapping[str, Any]) -> TypeGuard[GroupRow]:
-    """Whether an object is a group of completions: of a step, each with its text and its score.
+    """Whether an object is a group of completions, each with valid text and scores.
 
     >>> is_group({"phase": "training", "step": 1, "instruction": "1 + 1", "prompt": "", "completions": []})
     True
@@ -123,13 +122,13 @@ def is_group(row: Mapping[str, Any]) -> TypeGuard[GroupRow]:
 
 
 def is_answer_of(row: Mapping[str, Any]) -> TypeGuard[AnswerRow]:
-    """Whether an object is an answer of an evaluation: a group of one, of a model and a place."""
+    """Whether an object is an evaluation's answer: a group of one completion with ``model`` and ``place``."""
     placed = _whole(row.get("model")) and _whole(row.get("place"))
     return placed and is_group({"prompt": "", **row}) and len(row["completions"]) == 1
 
 
 def measure(row: Mapping[str, object], key: str) -> float | None:
-    """A row's value of a metric; None if it is missing or not finite.
+    """Return a row's value of a metric. None if it is missing or not finite.
 
     >>> measure({"row": 1, "phase": "training", "step": 1, "kl": 0.25}, "kl"), measure({}, "kl")
     (0.25, None)
