@@ -33,6 +33,6 @@ image-test: ## build and try the container image without a container engine (nee
 lock: ## pin the installed versions in requirements/*.txt
 	@$(VENV) scripts/lock.py
 
-clean: ## remove everything that set-up and tests made; runs, exports, uploads, presets and downloaded models are kept
+clean: ## remove everything that setup and tests made; runs, exports, uploads, presets and downloaded models are kept
 	rm -rf .venv .tools static/vendor cache/models/smollm2-135m-instruct cache/models/.smollm2* .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 	find . -name __pycache__ -type d -not -path './outputs/*' -prune -exec rm -rf {} +

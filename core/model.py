@@ -56,7 +56,7 @@ class Device:
 
 BUILTIN_PREFIX = "builtin:"
 DEMO_MODEL = "builtin:smollm2-135m-instruct"
-"""SmolLM2-135M-Instruct, downloaded during set-up into ``cache/models``; works without a network."""
+"""SmolLM2-135M-Instruct, downloaded during setup into ``cache/models``; works without a network."""
 
 
 _ADDRESS = re.compile(r"https?://(?:www\.)?(?:huggingface|hf)\.co/([\w.-]+/[\w.-]+)(?:[/?#].*)?")
@@ -103,7 +103,7 @@ def local_folder(name: str, home: Home) -> Path | None:
         if folder.parent != home.cache / "models" or not (folder / "config.json").is_file():
             raise NotFound(
                 f"The built-in model {name.removeprefix(BUILTIN_PREFIX)} is not on this machine. "
-                "Run the setup again to download it.",
+                "Run setup again to download it.",
                 field="model.name",
             )
         return folder

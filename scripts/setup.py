@@ -56,14 +56,14 @@ def main(arguments: list[str]) -> None:
     due = [step for step in steps if not step.done()]
     check_machine(gpu=gpu, installed=not due)
     if "--check" in arguments:
-        print("This machine has everything that the set-up needs.")
+        print("This machine has everything that setup needs.")
         return
     with alone():
         if "--llama" in arguments:
             do([compile_anew()])
         if due or "--llama" in arguments:
             do(steps)
-    print("\n".join([f"Set-up complete ({elapsed(time.monotonic() - started)}).", *advice()]), flush=True)
+    print("\n".join([f"Setup complete ({elapsed(time.monotonic() - started)}).", *advice()]), flush=True)
     if "--run" in arguments:
         os.chdir(PROJECT)
         os.execv(PYTHON, [str(PYTHON), str(PROJECT / "flask_app.py")])  # noqa: S606 - becomes the server
@@ -86,7 +86,7 @@ def check_machine(*, gpu: bool, installed: bool) -> None:
         os.execv(python, [python, *sys.argv])  # noqa: S606 - the same script under the Python that fits
     found = list(problems(PROJECT, gpu=gpu, installed=installed))
     if found:
-        raise SystemExit("The set-up cannot start. Nothing was changed.\n" + "\n".join(f"- {text}" for text in found))
+        raise SystemExit("Setup cannot start. Nothing was changed.\n" + "\n".join(f"- {text}" for text in found))
 
 
 def do(steps: list[Step]) -> None:
@@ -120,7 +120,7 @@ def alone() -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            print("Another set-up is running in this folder. Waiting for it to finish.", flush=True)
+            print("Another setup is running in this folder. Waiting for it to finish.", flush=True)
             fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 

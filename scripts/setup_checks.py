@@ -90,7 +90,7 @@ def _space(project: Path, gigabytes: int) -> Iterator[str]:
     free = shutil.disk_usage(project).free / 1e9
     if free < gigabytes:
         yield (
-            f"The set-up needs {gigabytes} GB, but only {free:.1f} GB are free on the disk of {project}. "
+            f"Setup needs {gigabytes} GB, but only {free:.1f} GB are free on the disk of {project}. "
             f"See what uses the space: du -xh --max-depth=2 {Path.home()} | sort -h | tail"
         )
 

@@ -65,9 +65,7 @@ def _folder() -> Path | None:
 def _model() -> tuple[Any, dict[str, Any]]:
     folder = _folder()
     if folder is None:
-        raise Unavailable(
-            "The embedding model is not installed, so similarity cannot be measured. Run the set-up again."
-        )
+        raise Unavailable("The embedding model is not installed, so similarity cannot be measured. Run setup again.")
     import numpy as np
     from safetensors.numpy import load_file
     from tokenizers import Tokenizer

@@ -104,7 +104,7 @@ def known_to(arguments: Any, wanted: dict[str, Any]) -> dict[str, Any]:
     missing = sorted(set(wanted) - {field.name for field in fields(arguments)})
     if missing:
         raise Unavailable(
-            f"The installed version of TRL has no setting named {', '.join(missing)}. Run the set-up again to "
+            f"The installed version of TRL has no setting named {', '.join(missing)}. Run setup again to "
             "install the supported version."
         )
     return wanted

@@ -81,7 +81,7 @@ def problem_report(services: Services) -> str:
             "\n".join(log.split("\n")[-LOG_LINES:]),
         )
     parts += _part("Recent warnings and errors of the server", "\n".join(RECENT.lines))
-    parts += _part("End of the set-up log", tail_text(home.logs / "setup.log", LOG_LINES // 2))
+    parts += _part("End of the setup log", tail_text(home.logs / "setup.log", LOG_LINES // 2))
     return redacted("\n".join(parts), services.settings) + "\n"
 
 

@@ -31,7 +31,7 @@ TRAINING_MS = 2 * ROAD_MS
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
     if not MODEL.is_dir():
-        pytest.skip("the built-in model is not here: the set-up fetches it")
+        pytest.skip("the built-in model is not here: setup fetches it")
     yield from serve(tmp_path / "home")
 
 

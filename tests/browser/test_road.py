@@ -44,7 +44,7 @@ LLAMA_FTYPE_MOSTLY_Q4_K_M = "15"
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
     if not MODEL.is_dir():
-        pytest.skip("the built-in model is not here: the set-up fetches it")
+        pytest.skip("the built-in model is not here: setup fetches it")
     yield from serve(tmp_path / "home")
 
 

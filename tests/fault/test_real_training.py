@@ -25,7 +25,7 @@ STEPS = 100_000
 @pytest.fixture(scope="module")
 def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     if not (PROJECT / "cache" / "models" / "smollm2-135m-instruct").is_dir():
-        pytest.skip("the built-in model is not here: the set-up fetches it")
+        pytest.skip("the built-in model is not here: setup fetches it")
     from tests.training.worker_runs import make_home
 
     server = Live(make_home(tmp_path_factory.mktemp("home")).root, REAL_SERVER).start()

@@ -84,7 +84,7 @@ def test_the_api_deletes_and_restores(client: FlaskClient, filled: dict[str, tup
 def test_a_check_before_training_is_deleted_and_undone(
     browser: Browser, client: FlaskClient, services: Services
 ) -> None:
-    """Once it is over; the set-up that refers to it works without it, and with it again."""
+    """Once it is over; the setup that refers to it works without it, and with it again."""
     view = services.probes.start(TINY)
     services.wizard.remember("train", probe_id=view.probe_id)
     assert client.delete(f"/api/probe/{view.probe_id}").status_code == 409

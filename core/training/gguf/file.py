@@ -94,7 +94,7 @@ def convert(
         Cancelled: A stop was requested.
     """
     if not CONVERTER.is_file():
-        raise Unavailable("The GGUF converter is not installed. Run the set-up again to install it.")
+        raise Unavailable("The GGUF converter is not installed. Run setup again to install it.")
     told = vocabulary or Vocabulary()
     # Without -P: the converter's own folder must come first on the path, where its packages lie.
     command = [sys.executable, str(CONVERT_CHILD), str(CONVERTER), json.dumps({"rule": told.rule, "flags": told.flags})]

@@ -1,6 +1,6 @@
 """The self-test of llama.cpp: tiny random models with every tensor type, each loaded in a process that may crash.
 
-``python -P core/training/__main__.py llama`` runs it during set-up; otherwise the first user of
+``python -P core/training/__main__.py llama`` runs it during setup; otherwise the first user of
 llama.cpp does (:func:`ensure`). It takes a few seconds.
 """
 

@@ -30,7 +30,7 @@ def home(tmp_path: Path) -> Home:
 
 
 def test_llama_cpp_works_here(home: Home) -> None:
-    """Every tensor type, one token and many, one thread and all: this is what the set-up promises."""
+    """Every tensor type, one token and many, one thread and all: this is what setup promises."""
     outcome = llama_selftest.run(home)
     assert outcome.works, outcome.words()
     assert llama.read(home) == outcome

@@ -17,11 +17,11 @@ from vendor import sprite
 from core.settings import PROJECT
 
 RUN = ("vendor.py", "demo_model.py")
-"""Scripts that the set-up starts, or whose text says whether a step is due."""
+"""Scripts that setup starts, or whose text says whether a step is due."""
 
 
 def check(path: Path, *options: str, **env: str) -> subprocess.CompletedProcess[str]:
-    """Run the set-up's check of the machine, in a copy of the scripts without anything installed."""
+    """Run setup's check of the machine, in a copy of the scripts without anything installed."""
     scripts = path / "scripts"
     scripts.mkdir()
     (path / "static").mkdir()
@@ -114,7 +114,7 @@ def test_a_failed_step_gives_advice_and_stays_due(tmp_path: Path) -> None:
 
 
 def test_an_icon_that_does_not_exist_is_named(tmp_path: Path) -> None:
-    """A wrong name in static/icons.txt fails the set-up, not the page."""
+    """A wrong name in static/icons.txt fails setup, not the page."""
     (tmp_path / "play.svg").write_text('<svg class="x"\n  width="24"\n>\n  <path d="M1 1" />\n</svg>')
     assert '<symbol id="play"' in sprite(tmp_path, ["play"])
     assert '<path d="M1 1" />' in sprite(tmp_path, ["play"])

@@ -145,7 +145,7 @@ def test_the_flags_make_a_compilation_due_and_an_image_is_not_tested(monkeypatch
 
 @pytest.mark.parametrize(("heals", "compiled_again"), [(0, 0), (1, 1), (2, 1)])
 def test_what_crashes_is_compiled_again_once(tmp_path: Path, heals: int, compiled_again: int) -> None:
-    """A wheel or a folder of another machine is mended; what cannot be mended is said, and the set-up goes on."""
+    """A wheel or a folder of another machine is mended; what cannot be mended is said, and setup goes on."""
     entry = tmp_path / setup_llama.ENTRY
     entry.parent.mkdir(parents=True)
     health = tmp_path / "health"

@@ -55,7 +55,7 @@ def test_the_built_in_models_prompt_is_what_its_tokenizer_makes() -> None:
     """Template, special tokens and token count of the real model, by two ways."""
     folder = PROJECT / "cache" / "models" / "smollm2-135m-instruct"
     if not (folder / "tokenizer.json").is_file():
-        pytest.skip("the built-in model is not installed; run the set-up")
+        pytest.skip("the built-in model is not installed; run setup")
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(folder)
