@@ -1,4 +1,4 @@
-"""Moving a folder from the Settings page: what may move where and when, and that nothing else happens meanwhile."""
+"""Moving a folder from Settings: what may move where and when, and that nothing else happens meanwhile."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def other(monkeypatch: pytest.MonkeyPatch, home: Home) -> Iterator[Path]:
 
 @pytest.fixture
 def moving(home: Home, disk: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """The process of a move under way."""
+    """The process of the move in progress."""
     process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
     staged = disk / ".runs.moving-x"
     staged.mkdir()
@@ -70,7 +70,7 @@ def moving(home: Home, disk: Path) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def moved(browser: Browser) -> str:
-    """The Settings page once no folder is being moved."""
+    """The Settings page once the move has ended."""
     return until(lambda: str(browser.get("/settings").text), lambda text: 'data-testid="moving"' not in text)
 
 
@@ -78,7 +78,7 @@ def moved(browser: Browser) -> str:
 def test_a_folder_moves_and_comes_back(
     browser: Browser, client: FlaskClient, home: Home, place: str, request: pytest.FixtureRequest
 ) -> None:
-    """What is in it is found as before, and what is deleted can be restored, before and after."""
+    """Its files are found as before, and deleted items can be restored, before and after."""
     target = request.getfixturevalue(place) / "datasets"
     upload = {"file": (io.BytesIO(b'{"instruction": "a", "response": "b"}\n' * 9), "rows.jsonl")}
     kept = (client.post("/api/datasets/upload", data=upload).json or {})["id"]
@@ -106,7 +106,7 @@ def test_a_folder_moves_and_comes_back(
 
 
 def test_a_program_moves_a_folder_too(client: FlaskClient, home: Home, disk: Path) -> None:
-    """Told of the result, and of a refusal as of any other."""
+    """The response has the result; refusals have the usual format."""
 
     def look() -> Any:
         return client.get("/api/settings/move").json
@@ -130,7 +130,7 @@ def test_a_program_moves_a_folder_too(client: FlaskClient, home: Home, disk: Pat
 def test_nothing_changes_while_a_folder_moves(
     app: Flask, browser: Browser, client: FlaskClient, services: Services, disk: Path
 ) -> None:
-    """No job starts, nothing is uploaded or deleted; pages can be read. Canceled, everything goes on."""
+    """No job starts, no upload, no delete; pages can be read. Canceled, everything works again."""
     page = browser.get("/settings").text
     assert '<progress max="1" value="0.25"' in page
     assert "1.0 MB of 4.0 MB copied" in page
@@ -161,7 +161,7 @@ def test_nothing_changes_while_a_folder_moves(
 def test_a_move_whose_process_was_killed_is_undone(
     browser: Browser, client: FlaskClient, moving: subprocess.Popen[bytes], disk: Path
 ) -> None:
-    """By the next request, or the next start."""
+    """By the next request, or at the next start."""
     moving.kill()
     moving.wait()
     assert client.patch("/api/settings", json={"theme": "dark"}).status_code == 200
@@ -204,7 +204,7 @@ UNDER_WAY: dict[str, tuple[Callable[[Services], None], str]] = {
 def test_what_is_under_way_ends_first(
     browser: Browser, services: Services, home: Home, disk: Path, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
-    """And afterwards other requests are let in again."""
+    """Afterwards, requests are accepted again."""
     monkeypatch.setattr(folders, "PATIENCE", 0.1)
     begin, words = UNDER_WAY[what]
     begin(services)
@@ -221,7 +221,7 @@ def test_what_is_under_way_ends_first(
 def test_a_worker_that_has_not_left_yet_ends_first(
     services: Services, disk: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And so does a preparation, which writes into the cache."""
+    """And so does a preparation, which writes to the cache."""
     for owner, words in ((services.watcher, "its process is still there"), (services.preparations, "being prepared")):
         with monkeypatch.context() as patch:
             patch.setattr(type(owner), "busy", True)
@@ -255,7 +255,7 @@ def _places(home: Home, disk: Path) -> dict[str, tuple[str, str]]:
 
 
 def test_only_a_new_or_empty_folder_of_ones_own_will_do(services: Services, home: Home, disk: Path) -> None:
-    """Each with its reason; nothing is made."""
+    """Each with its reason; nothing is created."""
     places = _places(home, disk)
     before = sorted(disk.iterdir())
     for name, (path, words) in places.items():
@@ -270,7 +270,7 @@ def test_only_a_new_or_empty_folder_of_ones_own_will_do(services: Services, home
 
 
 def test_a_whole_disk_is_no_folder(services: Services, disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Unmounted, it would be an empty folder; and one that is a disk itself cannot be renamed."""
+    """Unmounted, it would be an empty folder; and a mount point cannot be renamed."""
     monkeypatch.setattr(os.path, "ismount", lambda path: path == disk / "mounted")
     (disk / "mounted").mkdir()
     with pytest.raises(InvalidInput, match="whole disk"):
@@ -283,7 +283,7 @@ def test_a_whole_disk_is_no_folder(services: Services, disk: Path, monkeypatch: 
 def test_without_enough_room_nothing_is_copied(
     services: Services, home: Home, other: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With the figures."""
+    """The message has the sizes."""
     (home.outputs / "weights").write_bytes(b"w" * 3_000_000)
     free = shutil.disk_usage(other)._replace(free=folders.SPARE + 2_999_999)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: free)
@@ -303,7 +303,7 @@ def test_without_enough_room_nothing_is_copied(
 def test_a_place_that_cannot_be_written_to_is_said(
     services: Services, home: Home, disk: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And nothing is left of the attempt."""
+    """And nothing of the attempt is left."""
     mkdir = Path.mkdir
 
     def refuse(path: Path, *args: Any, **more: Any) -> None:
@@ -319,7 +319,7 @@ def test_a_place_that_cannot_be_written_to_is_said(
 
 
 def test_it_needs_a_login_and_the_token_of_the_page(browser: Browser, guarded: Flask, home: Home, disk: Path) -> None:
-    """As every form does."""
+    """As for every form."""
     form = {"name": "outputs", "to": str(disk / "x")}
     browser.get("/settings")
     assert browser.post("/settings/move", form={**form, "csrf_token": "wrong"}).status_code == 403
@@ -337,7 +337,7 @@ def test_it_needs_a_login_and_the_token_of_the_page(browser: Browser, guarded: F
 
 
 def test_without_its_disk_a_start_says_so(settings: Settings, disk: Path) -> None:
-    """And makes no empty folder in the place."""
+    """And no empty folder is created in its place."""
     outputs = settings.home.outputs
     outputs.rmdir()
     outputs.symlink_to(disk / "gone" / "runs")
@@ -352,7 +352,7 @@ def test_without_its_disk_a_start_says_so(settings: Settings, disk: Path) -> Non
 def test_a_filled_home_works_as_before(
     app: Flask, browser: Browser, client: FlaskClient, home: Home, other: Path
 ) -> None:
-    """All four folders on another disk: the same runs, exports and sizes, from the same addresses."""
+    """All four folders on another disk: the same runs, exports and sizes, at the same addresses."""
     sample.fill(home.root)
     app.test_cli_runner().invoke(args=["rebuild"])
     addresses = ("training/sessions", "exports/list", f"exports/{sample.EXPORT}", "datasets/list", "evaluations/list")

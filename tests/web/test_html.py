@@ -1,4 +1,4 @@
-"""Pages as the server sends them are valid HTML: html-validate sees what the templates' linter cannot."""
+"""Rendered pages are valid HTML: html-validate sees what the template linter cannot."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ VALIDATE = PROJECT / ".tools" / "lint" / "node_modules" / "html-validate" / "bin
 
 
 def test_every_page_is_valid_html(app: Flask, home: Home, tmp_path: Path) -> None:
-    """With runs, an export, an evaluation and every step of the wizard; one call for all of them."""
+    """With runs, an export, an evaluation and every step of the wizard, in one call."""
     node = find_node(PROJECT / ".tools")
     assert node, "Node.js is missing: python3 scripts/setup.py --test"
     assert VALIDATE.is_file(), "html-validate is missing: python3 scripts/setup.py --test"

@@ -1,4 +1,4 @@
-"""The methods over HTTP, and a second method on its way through the platform."""
+"""The methods over HTTP, and a second method throughout the application."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.web.runs.test_runs import follow, start
 
 @pytest.fixture
 def copying(monkeypatch: pytest.MonkeyPatch, services: Services) -> None:
-    """A second method is in the list."""
+    """Register a second method."""
     install(monkeypatch)
 
 
@@ -44,7 +44,7 @@ def test_programs_are_told_of_every_method(client: FlaskClient) -> None:
 def test_a_run_of_a_method_without_a_reward_is_started_and_shown(
     copying: None, client: FlaskClient, services: Services, browser: Browser
 ) -> None:
-    """From the check to the run's page, with no word about a reward."""
+    """From the check to the run's page, without any mention of a reward."""
     checked = client.post("/api/training/check", json=unrewarded()).get_json()
     assert checked["state"] != "not_ready"
     assert [problem for problem in checked["problems"] if problem["field"].startswith("reward")] == []
@@ -59,7 +59,7 @@ def test_a_run_of_a_method_without_a_reward_is_started_and_shown(
 
 
 def test_the_draft_shows_and_keeps_what_its_method_uses(copying: None, services: Services, browser: Browser) -> None:
-    """Other settings are not on the form, and stay out of the configuration."""
+    """Other settings are neither on the form nor in the configuration."""
     services.wizard.load({**unrewarded(), "grpo": {"clip_range": 0.3}})
     shown = [field.path for group in groups(services.wizard.draft(), {}, {}) for field in group.fields]
     assert "imitate.packing" in shown
@@ -73,7 +73,7 @@ def test_the_draft_shows_and_keeps_what_its_method_uses(copying: None, services:
 
 
 def test_a_draft_that_names_its_method_keeps_the_name(services: Services) -> None:
-    """A configuration that is loaded is saved as it was given."""
+    """A loaded configuration is saved as it was."""
     config = {**tiny(), "method": "grpo"}
     services.wizard.load(config)
     assert services.wizard.config() == config
@@ -82,7 +82,7 @@ def test_a_draft_that_names_its_method_keeps_the_name(services: Services) -> Non
 
 
 def test_a_model_card_has_the_tags_of_its_method(copying: None) -> None:
-    """So that the Hub lists it where it belongs."""
+    """So that the Hub lists it in the right place."""
     for config, tags in ((tiny(), ["grpo", "reinforcement-learning"]), (unrewarded(), ["imitate"])):
         head = front_matter(ExportFormat.ADAPTER, "someone/model", parse(config), "mit")
         assert head["tags"] == ["tunesmith", *tags, "lora"]

@@ -1,4 +1,4 @@
-"""What programs and pages are told of metrics."""
+"""What the API and pages say about metrics."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from core.metrics import METRICS
 
 
 def test_programs_get_every_metric(client: FlaskClient) -> None:
-    """Each with its unit, its direction and its healthy range."""
+    """Each with its unit, direction and healthy range."""
     found = {one["key"]: one for one in client.get("/api/metrics").get_json()["metrics"]}
     assert list(found) == [one.key for one in METRICS]
     assert found["kl"]["unit"] == "nats"

@@ -1,4 +1,4 @@
-"""The document at /api/openapi.json is the application's own."""
+"""The document at /api/openapi.json matches the application."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from jsonschema import Draft202012Validator
 from core.settings import PROJECT
 
 PROMISED = (
-    (  # as docs/api.md has them
+    (  # as in docs/api.md
         """
 POST /api/training/start
 POST /api/training/stop
@@ -58,7 +58,7 @@ def document(client: FlaskClient) -> dict[str, Any]:
 
 
 def plain(path: str) -> str:
-    """A path with its parameters' names left out."""
+    """A path without its parameters' names."""
     return re.sub(r"\{\w+\}|<(?:\w+:)?\w+>", "{}", path)
 
 
@@ -75,7 +75,7 @@ def test_every_endpoint_is_in_the_document_and_nothing_else(app: Flask, document
 
 
 def test_every_endpoint_says_what_it_does(document: dict[str, Any]) -> None:
-    """A sentence each, and for every body a schema."""
+    """With one sentence each, and a schema for every body."""
     for path, methods in document["paths"].items():
         for method, operation in methods.items():
             assert operation["summary"].endswith((".", "``.")), (method, path, operation["summary"])
@@ -83,7 +83,7 @@ def test_every_endpoint_says_what_it_does(document: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("promise", PROMISED)
 def test_what_is_promised_to_programs_is_there(document: dict[str, Any], promise: str) -> None:
-    """The endpoints of docs/api.md exist."""
+    """The endpoints in docs/api.md exist."""
     method, path = promise.split()
     found = {(plain(known), name) for known, methods in document["paths"].items() for name in methods}
     assert (plain(path), method.lower()) in found
@@ -91,7 +91,7 @@ def test_what_is_promised_to_programs_is_there(document: dict[str, Any], promise
 
 
 def test_the_schemas_are_valid_and_complete(document: dict[str, Any]) -> None:
-    """Every reference leads somewhere; RunConfig is the configuration format."""
+    """Every reference resolves; RunConfig is the configuration format."""
     schemas = document["components"]["schemas"]
     for schema in schemas.values():
         Draft202012Validator.check_schema(schema)

@@ -1,4 +1,4 @@
-"""Pages without a browser: every template gets what it uses, and no more."""
+"""Pages without a browser: every template gets what it uses, and nothing else."""
 
 from __future__ import annotations
 
@@ -93,13 +93,13 @@ FRAME = {"shell"}
 
 
 def used(app: Flask, name: str) -> set[str]:
-    """Variables that a template and all it extends or includes want from outside."""
+    """Variables that a template and everything it extends or includes needs from outside."""
     wanted, macros = _used(app, name)
     return wanted - macros - set(app.jinja_env.globals)
 
 
 def _used(app: Flask, name: str) -> tuple[set[str], set[str]]:
-    """What is wanted, and the macros that are imported somewhere on the way."""
+    """The needed variables, and the macros imported along the way."""
     environment = app.jinja_env
     assert environment.loader is not None
     tree = environment.parse(environment.loader.get_source(environment, name)[0])
@@ -121,7 +121,7 @@ def _used(app: Flask, name: str) -> tuple[set[str], set[str]]:
 
 @pytest.mark.parametrize("name", CONTEXTS)
 def test_a_template_gets_what_it_uses_and_uses_what_it_gets(app: Flask, name: str) -> None:
-    """The variables of a template are the fields of its context."""
+    """A template's variables are the fields of its context."""
     wanted = used(app, name) - FRAME
     given = {field.name for field in fields(CONTEXTS[name])}
     assert wanted == given
@@ -129,13 +129,13 @@ def test_a_template_gets_what_it_uses_and_uses_what_it_gets(app: Flask, name: st
 
 @pytest.mark.parametrize("name", LOOSE)
 def test_other_pages_use_only_what_they_are_given(app: Flask, name: str) -> None:
-    """The login and the error page have no variables of their own besides."""
+    """The login and error pages have no other variables."""
     assert used(app, name) - FRAME <= LOOSE[name]
 
 
 @pytest.mark.parametrize("name", [*CONTEXTS, *LOOSE])
 def test_no_macro_hides_what_a_template_is_given(app: Flask, name: str) -> None:
-    """A macro that is imported by a page or by what it extends would be printed in place of the value."""
+    """A macro imported by the page or its parent would be printed instead of the value."""
     given = LOOSE[name] if name in LOOSE else {field.name for field in fields(CONTEXTS[name])}
     assert not given & _used(app, name)[1]
 
@@ -157,7 +157,7 @@ def test_every_field_of_the_configuration_step_is_shown_once(app: Flask) -> None
 
 
 def test_an_unknown_step_is_not_found(browser: Browser) -> None:
-    """A mistyped address is said to be one."""
+    """A mistyped address is a 404."""
     assert browser.get("/new/nothing").status_code == 404
 
 
@@ -173,7 +173,7 @@ def test_small_numbers_are_written_out(app: Flask) -> None:
 
 
 def test_a_step_saves_its_own_sections_only(browser: Browser, app: Flask) -> None:
-    """Saving the configuration leaves the model alone, and a value stays as it was typed."""
+    """Saving the configuration step does not change the model, and values stay as typed."""
     wizard: Wizard = app.extensions["tunesmith"].wizard
     wizard.put(model={"name": "builtin:smollm2-135m-instruct"})
     browser.get("/new/configuration")
@@ -185,7 +185,7 @@ def test_a_step_saves_its_own_sections_only(browser: Browser, app: Flask) -> Non
 
 
 def test_an_autosave_that_comes_late_changes_nothing(browser: Browser, app: Flask) -> None:
-    """The server may get to it after the form that was sent when the page was left; another page's form counts."""
+    """It may arrive after the form sent on leaving the page; another page's form counts."""
     wizard: Wizard = app.extensions["tunesmith"].wizard
     browser.get("/new/configuration")
     for sent, steps, kept in (("a 2", "30", 30), ("a 1", "20", 30), ("b 1", "40", 40)):
@@ -194,7 +194,7 @@ def test_an_autosave_that_comes_late_changes_nothing(browser: Browser, app: Flas
 
 
 def test_what_was_entered_for_another_kind_of_source_is_not_kept(browser: Browser, app: Flask) -> None:
-    """A number of rows to make means nothing for a dataset of the Hub, whose page does not even show it."""
+    """A number of rows to generate means nothing for a Hub dataset, whose page does not show it."""
     wizard: Wizard = app.extensions["tunesmith"].wizard
     browser.get("/new/dataset")
     form = {"ui.kind": "generated", "dataset.size": "300", "action": "save"}
@@ -205,7 +205,7 @@ def test_what_was_entered_for_another_kind_of_source_is_not_kept(browser: Browse
 
 
 def test_two_starts_make_one_run(browser: Browser, app: Flask) -> None:
-    """A double click or a second tab starts nothing twice."""
+    """A double click or a second tab starts only one run."""
     services = app.extensions["tunesmith"]
     services.wizard.put(
         model={"name": "builtin:smollm2-135m-instruct"}, dataset={"source": "generated:arithmetic", "size": 64}
@@ -217,7 +217,7 @@ def test_two_starts_make_one_run(browser: Browser, app: Flask) -> None:
 
 
 def test_a_configuration_survives_the_wizard_unchanged(app: Flask) -> None:
-    """What was loaded is what would be saved, field for field."""
+    """What is saved equals what was loaded, field by field."""
     wizard: Wizard = app.extensions["tunesmith"].wizard
     config = app.extensions["tunesmith"].configs.load("math-reasoning")
     wizard.load(config)
@@ -225,7 +225,7 @@ def test_a_configuration_survives_the_wizard_unchanged(app: Flask) -> None:
 
 
 def test_the_theme_comes_with_the_first_paint(browser: Browser) -> None:
-    """The server writes the chosen theme into the page."""
+    """The server renders the chosen theme into the page."""
     browser.get("/help")
     browser.post("/theme", form={"theme": "dark", "back": "/help"})
     assert b'data-theme="dark"' in browser.get("/help").data

@@ -1,4 +1,4 @@
-"""The command palette's list: everything that can be opened or done, and nothing that cannot."""
+"""The command palette: everything that can be opened or done, and nothing that cannot."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_everything_that_has_a_page_is_listed(browser: Browser, app: Flask, serv
 
 
 def test_actions_are_those_of_the_moment(browser: Browser, services: Services) -> None:
-    """The demo can be started with its model here; a run can be stopped only while it runs."""
+    """The demo can be started when its model is installed; a run can be stopped only while it runs."""
     assert "Start the demo" in {entry["title"] for entry in entries(browser)}
     run = services.runs.start(tiny("sums"))
     assert not [entry for entry in entries(browser) if entry["title"] == "Stop sums"], "it waits"
@@ -43,5 +43,5 @@ def test_actions_are_those_of_the_moment(browser: Browser, services: Services) -
 
 
 def test_the_list_is_not_part_of_other_pages(browser: Browser) -> None:
-    """Whoever does not open the palette does not pay for it."""
+    """It is loaded only when the palette is opened."""
     assert b"first-10-minutes" not in browser.get("/runs").data

@@ -1,4 +1,4 @@
-"""The Settings page and its API: what is set there holds at once, and secrets are never shown."""
+"""The Settings page and its API: changes apply at once, and secrets are never shown."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TOKEN = "hf_abcdefghijklmnop"
 
 
 class Hub(BaseHTTPRequestHandler):
-    """Knows one token; asks for another when it is told to be elsewhere."""
+    """A Hub that knows one token."""
 
     def do_GET(self) -> None:
         known = self.headers.get("Authorization") == f"Bearer {TOKEN}" and self.path == "/api/whoami-v2"
@@ -82,7 +82,7 @@ def test_settings_hold_at_once(browser: Browser, client: FlaskClient) -> None:
 
 
 def test_the_button_in_the_top_bar_is_the_same_setting(browser: Browser, client: FlaskClient) -> None:
-    """So that neither overrules the other."""
+    """Neither overrides the other."""
     browser.get("/")
     browser.post("/theme", form={"theme": "light", "back": "/"})
     assert (client.get("/api/settings").json or {})["theme"] == "light"
@@ -93,7 +93,7 @@ def test_the_button_in_the_top_bar_is_the_same_setting(browser: Browser, client:
 
 
 def test_a_new_run_starts_with_the_default_model(services: Services, client: FlaskClient) -> None:
-    """A model that was chosen stays."""
+    """An explicitly chosen model stays."""
     patch(client, base_model="org/mine")
     assert services.wizard.draft().model.name == "org/mine"
     services.wizard.put(model={"name": "org/chosen"})
@@ -105,7 +105,7 @@ def test_a_new_run_starts_with_the_default_model(services: Services, client: Fla
 def test_a_token_is_checked_kept_and_never_shown(
     browser: Browser, client: FlaskClient, home: Home, services: Services
 ) -> None:
-    """Neither by the page nor by the API nor after an error."""
+    """Not on the page, in the API or in an error."""
     browser.get("/settings")
     browser.post("/settings/token", form={"token": f" {TOKEN} "})
     page = browser.get("/settings").text
@@ -133,7 +133,7 @@ def test_a_token_is_checked_kept_and_never_shown(
 
 @pytest.mark.usefixtures("no_hub")
 def test_a_token_is_kept_unchecked_without_a_network(client: FlaskClient) -> None:
-    """And says whose it is once that is known; what is no token is refused without asking anybody."""
+    """Its owner is shown once known; an invalid token is refused without a request."""
     answer = patch(client, hf_token=TOKEN)
     assert (answer.json or {})["hf_token"] == {"set": True, "source": "settings", "user": None}
     assert patch(client, hf_token="no token").status_code == 400
@@ -156,7 +156,7 @@ def test_the_environment_comes_first(settings: Settings, home: Home) -> None:
     "changes", [{"theme": "pink"}, {"trash_days": -1}, {"webhook_url": "file:///x"}, {"unknown": 1}, {"shortcuts": "?"}]
 )
 def test_what_cannot_be_used_changes_nothing(client: FlaskClient, changes: dict[str, Any]) -> None:
-    """Also what was sent with it."""
+    """Neither does anything sent along with it."""
     before = client.get("/api/settings").json
     answer = patch(client, **{"base_model": "org/new", **changes})
     assert (answer.status_code, (answer.json or {})["error"]["field"]) == (400, next(iter(changes)))
@@ -164,7 +164,7 @@ def test_what_cannot_be_used_changes_nothing(client: FlaskClient, changes: dict[
 
 
 def test_a_damaged_file_is_said_on_the_page(app: Flask, home: Home) -> None:
-    """With where it was kept; every page works."""
+    """With the path of its backup; every page works."""
     home.preferences.write_text("{")
     client = app.test_client()
     page = client.get("/settings").text
@@ -174,7 +174,7 @@ def test_a_damaged_file_is_said_on_the_page(app: Flask, home: Home) -> None:
 
 
 def test_a_webhook_that_fails_is_seen_in_settings(browser: Browser, client: FlaskClient, services: Services) -> None:
-    """With the reason; the run has ended as it would have."""
+    """With the reason; the run itself ends normally."""
     browser.get("/settings")
     browser.post("/settings/webhook", form={"webhook_url": "http://127.0.0.1:1/", "action": "test"})
     page = browser.get("/settings").text
@@ -188,7 +188,7 @@ def test_a_webhook_that_fails_is_seen_in_settings(browser: Browser, client: Flas
 
 
 class Receiver(BaseHTTPRequestHandler):
-    """Keeps what is posted."""
+    """Records what is posted."""
 
     def do_POST(self) -> None:
         self.server.got.put(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))  # type: ignore[attr-defined]
@@ -199,7 +199,7 @@ class Receiver(BaseHTTPRequestHandler):
 
 
 def test_a_run_that_ends_is_told(client: FlaskClient, services: Services) -> None:
-    """By the server, to the address in Settings; what still waits or runs is not."""
+    """By the server, to the address in Settings; queued and running ones are not."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), Receiver)
     got: queue.Queue[dict[str, Any]] = queue.Queue()
     server.got = got  # type: ignore[attr-defined]
@@ -218,7 +218,7 @@ def test_a_run_that_ends_is_told(client: FlaskClient, services: Services) -> Non
 
 
 def test_settings_are_changed_by_the_pages_own_forms_only(browser: Browser, guarded: Flask) -> None:
-    """Without the page's token a browser is refused, and without a login everybody."""
+    """A browser without the page's token is refused, and so is everyone without a login."""
     browser.get("/settings")
     browser.csrf = "wrong"
     assert browser.post("/settings", form={"theme": "dark"}).status_code == 403

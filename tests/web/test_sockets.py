@@ -1,4 +1,4 @@
-"""Socket.IO, with the client that programs use, against a server of its own."""
+"""Socket.IO, with the standard client, against a separate server."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
 
 
 class Client:
-    """Keeps every event by name."""
+    """Records every event by name."""
 
     def __init__(self, url: str, **more: Any) -> None:
         self.heard: list[tuple[str, Any]] = []
@@ -46,7 +46,7 @@ def client(live: Live) -> Iterator[Client]:
 
 
 def test_connecting_and_listening_is_enough(live: Live, client: Client) -> None:
-    """Every row of a run comes once, in order, beside its states and the machine's load."""
+    """Every row of a run arrives once, in order, beside its states and the system load."""
 
     def states_of() -> list[str]:
         return [data["status"] for data in client.of("training_status") if data["session_id"] == "heard"]
@@ -68,7 +68,7 @@ def test_connecting_and_listening_is_enough(live: Live, client: Client) -> None:
 
 
 def test_who_comes_late_gets_what_was_before(live: Live) -> None:
-    """A watch in the middle of a run, and one after its end."""
+    """By a watch in the middle of a run, and by one after its end."""
     with held(live.home):
         live.ask("POST", "/api/training/start", {"config": tiny(max_steps=30), "session_id": "late"})
         until(lambda: live.status("late"), lambda view: view["step"] >= 8)
@@ -84,13 +84,13 @@ def test_who_comes_late_gets_what_was_before(live: Live) -> None:
 
 @pytest.mark.parametrize("data", [None, {}, {"session_id": 5}, {"session_id": "../.."}, {"session_id": "none"}])
 def test_a_wrong_watch_is_answered_with_an_error(client: Client, data: Any) -> None:
-    """And the connection goes on."""
+    """And the connection stays open."""
     assert client.client.call("watch", data)["error"]["message"]
     assert client.client.call("watch", data)["error"]["code"] in {"not_found", "invalid_input"}
 
 
 def test_an_export_is_followed(live: Live, client: Client) -> None:
-    """Stage by stage, to everyone."""
+    """Stage by stage, to every client."""
     live.ask("POST", "/api/training/start", {"config": tiny(max_steps=2), "session_id": "source"})
     live.wait("source", "completed")
     body = {"session_id": "source", "format": "gguf", "quantization": "q8_0"}
@@ -106,7 +106,7 @@ def test_an_export_is_followed(live: Live, client: Client) -> None:
 
 
 def test_a_reply_is_streamed_word_by_word(client: Client) -> None:
-    """One chat in; chat_token and chat_done out, under the id that was sent."""
+    """One chat in; chat_token and chat_done out, with the id that was sent."""
     client.client.emit("chat", chat("one two three", id="mine"))
     done = until(lambda: client.of("chat_done"), bool)[0]
     assert (done["id"], done["text"], done["tokens"]) == ("mine", "one two three", 3)
@@ -114,7 +114,7 @@ def test_a_reply_is_streamed_word_by_word(client: Client) -> None:
 
 
 def test_a_reply_is_seen_by_its_asker_alone(live: Live, client: Client) -> None:
-    """What one tab asks is not another's to read."""
+    """Other tabs do not receive it."""
     other = Client(live.url)
     client.client.emit("chat", chat("private words"))
     until(lambda: client.of("chat_done"), bool)
@@ -123,7 +123,7 @@ def test_a_reply_is_seen_by_its_asker_alone(live: Live, client: Client) -> None:
 
 
 def test_a_reply_can_be_cancelled(client: Client) -> None:
-    """It ends with what was written so far."""
+    """It ends with the text so far."""
     client.client.emit("chat", chat("one two hold three", id="long"))
     until(lambda: client.of("chat_token"), lambda tokens: len(tokens) == 2)
     client.client.emit("chat_cancel", {"id": "long"})
@@ -132,7 +132,7 @@ def test_a_reply_can_be_cancelled(client: Client) -> None:
 
 
 def test_a_model_process_that_dies_is_said_and_started_anew(client: Client) -> None:
-    """A chat_error with what to do; the next message is answered."""
+    """A chat_error says what to do; the next message is answered."""
     client.client.emit("chat", chat("please die now"))
     error = until(lambda: client.of("chat_error"), bool)[0]
     assert "Send again" in error["message"]
@@ -145,21 +145,21 @@ def test_a_model_process_that_dies_is_said_and_started_anew(client: Client) -> N
     [{"model_path": "session:none"}, {"model_path": 5}, {"messages": "hi"}, {"temperature": "hot"}, {"max_tokens": 0}],
 )
 def test_a_wrong_chat_is_answered_with_an_error(client: Client, change: dict[str, Any]) -> None:
-    """In the answer or as chat_error, never by silence."""
+    """In the response or as chat_error, never without a reply."""
     answer = client.client.call("chat", {**chat("hello"), **change})
     if "error" not in answer:
         assert until(lambda: client.of("chat_error"), bool)[0]["id"] == answer["id"]
 
 
 def test_another_origin_gets_no_socket(live: Live) -> None:
-    """Neither by polling nor by a web socket."""
+    """Neither by polling nor by WebSocket."""
     for transport in ("polling", "websocket"):
         with pytest.raises(socketio.exceptions.ConnectionError):
             Client(live.url, headers={"Origin": "https://evil.example"}, transports=[transport])
 
 
 def test_one_answer_over_http(live: Live) -> None:
-    """POST /api/models/test, for programs that do not stream."""
+    """POST /api/models/test, for clients without streaming."""
     body = {"model_path": "builtin:smollm2-135m-instruct", "prompt": "say this back", "temperature": 0}
     answer = live.ask("POST", "/api/models/test", body)
     assert (answer["response"], answer["tokens"]) == ("say this back", 3)

@@ -1,4 +1,4 @@
-"""What is on the disk, and cleaning up without harm to a job."""
+"""Disk usage, and cleaning up without harm to a job."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def put(path: Path, size: int) -> None:
 
 
 def measured(client: FlaskClient, services: Services) -> dict[str, Any]:
-    """The API's word after a measurement from now."""
+    """The API's response after a fresh measurement."""
     services.storage.measure()
     services.storage.wait(60)
     found: dict[str, Any] = client.get("/api/storage").get_json()
@@ -59,7 +59,7 @@ def filled(app: Flask, home: Home) -> None:
 
 @pytest.mark.usefixtures("filled")
 def test_every_byte_is_counted_once(client: FlaskClient, services: Services, home: Home) -> None:
-    """Links into the cache count for nothing; what is in the trash counts there."""
+    """Links into the cache count for nothing; deleted items count as trash."""
     found = measured(client, services)
     assert (found["parts"]["checkpoints"], found["old_checkpoints"]) == (12_000, 6000)
     assert (found["parts"]["models"], found["parts"]["downloaded"], found["parts"]["caches"]) == (50_002, 7000, 1040)
@@ -85,7 +85,7 @@ def test_every_byte_is_counted_once(client: FlaskClient, services: Services, hom
 def test_the_page_does_not_wait_for_the_disk(
     browser: Browser, services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It shows the last measurement, or that one is under way, and asks again by itself."""
+    """It shows the last measurement or that one is running, and refreshes itself."""
     go = threading.Event()
     real = usage.measured
 
@@ -110,7 +110,7 @@ def test_the_page_does_not_wait_for_the_disk(
 def test_a_disk_that_cannot_be_measured_is_said(
     browser: Browser, services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And the page is there."""
+    """And the page still loads."""
 
     def failing(*_args: object) -> None:
         raise OSError("Input/output error")
@@ -123,7 +123,7 @@ def test_a_disk_that_cannot_be_measured_is_said(
 
 @pytest.mark.usefixtures("filled")
 def test_old_checkpoints_go_and_the_newest_stays(client: FlaskClient, home: Home, services: Services) -> None:
-    """Of a run that an unfinished job needs, all stay. What an earlier deletion left goes too, whoever made it."""
+    """A run that an unfinished job needs keeps all of its checkpoints. Leftovers of earlier deletions go too."""
     folder = home.outputs / sample.FINISHED / "checkpoints"
     config = {"session_id": sample.FINISHED}
     services.database.add(Job(id="x", kind="export", name="x", state="queued", created_at="2026-01-01", config=config))
@@ -146,7 +146,7 @@ def test_checkpoints_of_a_run_at_work_stay(client: FlaskClient, home: Home, serv
 
 @pytest.mark.usefixtures("filled")
 def test_a_download_goes_unless_a_job_needs_it(client: FlaskClient, home: Home, services: Services) -> None:
-    """Other jobs do not keep it."""
+    """Unrelated jobs do not protect it."""
 
     def wait_for(name: str, config: dict[str, Any]) -> None:
         content = {"kind": "train", "name": name, "created_at": "2026-01-02", "config": config}
@@ -188,7 +188,7 @@ def test_caches_are_emptied_while_no_job_may_need_them(
 def test_the_datasets_page_clears_downloads_by_the_same_rules(
     browser: Browser, client: FlaskClient, home: Home, services: Services
 ) -> None:
-    """Not while an import is writing there, which needs no job; what belongs to runs stays."""
+    """Not during an import, which is not a job; data that belongs to runs stays."""
     entries = (client.get("/api/datasets/cache").json or {})["entries"]
     assert [(one["name"], one["kind"], one["size"]) for one in entries] == [
         (MODEL, "model", 50_000), ("org/rows", "dataset", 7000), ("Converted rows", "cache", 900),

@@ -1,8 +1,8 @@
-"""Files that an earlier version left behind load, show what they showed, and save back as they were.
+"""Files from an earlier version load, show what they showed, and save back unchanged.
 
 They are in ``tests/fixtures/stored``, made by ``tests/support/store_files.py``: configurations, a finished and a
-stopped run, a probe, an evaluation, two exports, an uploaded table, a saved reward, the draft, and the database that
-knows all of it. A key that is new in an answer is no difference; one that is gone or says something else is.
+stopped run, a probe, an evaluation, two exports, an uploaded table, a saved reward, the draft, and the database.
+A new key in a response is fine; a missing or changed one is not.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ LISTS = ("/api/training/sessions", "/api/exports/list", "/api/evaluations/list")
 
 
 def ids(address: str, key: str, **fits: Any) -> list[str]:
-    """Of one of the stored lists."""
+    """From one of the stored lists."""
     (entries,) = ANSWERS[address].values()
     return [entry[key] for entry in entries if all(entry[name] == value for name, value in fits.items())]
 
@@ -53,7 +53,7 @@ RUN = f"/api/training/sessions/{TRAINED}"
 
 @pytest.fixture(scope="module")
 def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The stored home, laid out once; nothing changes it."""
+    """The stored home folder, laid out once and never changed."""
     root = tmp_path_factory.mktemp("stored").resolve() / "home"
     unpack(root)
     return root
@@ -61,7 +61,7 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def home(kept: Path, tmp_path: Path) -> Home:
-    """A copy of its own, at the same path as the web process had it; the base model seems to be installed."""
+    """A separate copy, at the same path as in the web process; the base model appears to be installed."""
     home = Home(tmp_path.resolve() / "home")
     unpack(home.root)
     folder = home.cache / "models" / NAME
@@ -72,7 +72,7 @@ def home(kept: Path, tmp_path: Path) -> Home:
 
 @pytest.fixture(scope="module")
 def reader(kept: Path) -> Iterator[FlaskClient]:
-    """Asks the application on the stored home, which only looks."""
+    """A read-only client for the stored home folder."""
     app = create_app(Settings.from_env({"TUNESMITH_HOME": str(kept)}))
     yield app.test_client()
     app.extensions["tunesmith"].close()
@@ -83,7 +83,7 @@ def reader(kept: Path) -> Iterator[FlaskClient]:
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_a_configuration_saves_back_byte_for_byte(client: FlaskClient, home: Home, path: Path) -> None:
-    """Downloaded, and saved or uploaded again, the file is what it was."""
+    """Downloaded, or saved or uploaded again, the file is unchanged."""
     name, file = path.stem.replace("%2F", "/"), home.configs / path.name
     downloaded = client.get(f"/api/configs/download?name={quote(name, safe='')}").data
     assert downloaded == path.read_bytes()
@@ -99,7 +99,7 @@ def test_a_configuration_saves_back_byte_for_byte(client: FlaskClient, home: Hom
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_a_configuration_means_what_it_meant(path: Path) -> None:
-    """Every field that it gave is given back, and those that it left out have the values they had."""
+    """Every given field is returned, and omitted ones have the same defaults as before."""
     given = json.loads(path.read_bytes())
     assert dump_given(parse(given)) == given
     assert not lost(COMPLETE[path.stem], dump(parse(given)))
@@ -110,18 +110,18 @@ def test_a_configuration_means_what_it_meant(path: Path) -> None:
 
 @pytest.mark.parametrize("address", ANSWERS)
 def test_the_api_answers_as_it_did(reader: FlaskClient, kept: Path, address: str) -> None:
-    """Runs with rows, completions and verdicts; exports, evaluations, probes, datasets, rewards; the lists of all."""
+    """Runs with rows, completions and verdicts; exports, evaluations, probes, datasets, rewards; all lists."""
     assert not lost(ANSWERS[address], answers(reader, kept, [address])[address])
 
 
 def test_the_draft_is_still_there(reader: FlaskClient) -> None:
-    """The wizard's forms hold what they held, and the saved template can be chosen."""
+    """The wizard's forms have the same values, and the saved template can be chosen."""
     assert not lost(json.loads((STORED / "draft.json").read_bytes()), draft(reader))
     assert "kurz" in reader.get("/new/dataset").text
 
 
 def answer(address: str, *path: str | int) -> Any:
-    """A part of a stored answer."""
+    """Part of a stored response."""
     found: Any = ANSWERS[address]
     for step in path:
         found = found[step]
@@ -129,7 +129,7 @@ def answer(address: str, *path: str | int) -> Any:
 
 
 def newest_questions() -> list[str]:
-    """Those that the run's last step trained on."""
+    """Those of the run's last step."""
     groups = [group for group in answer(f"{RUN}/completions?limit=500", "groups") if group["phase"] == "training"]
     return [group["instruction"] for group in groups if group["step"] == groups[0]["step"]]
 
@@ -157,7 +157,7 @@ PAGES = {
 
 @pytest.mark.parametrize("page", PAGES)
 def test_a_page_shows_what_is_stored(reader: FlaskClient, page: str) -> None:
-    """And finds no damage in it."""
+    """And reports no damage."""
     response = reader.get(page)
     assert response.status_code == 200
     for words in PAGES[page]:
@@ -167,7 +167,7 @@ def test_a_page_shows_what_is_stored(reader: FlaskClient, page: str) -> None:
 
 @pytest.mark.parametrize("export_id", [ADAPTER, BUNDLE])
 def test_an_exports_files_can_be_taken_away(reader: FlaskClient, kept: Path, export_id: str) -> None:
-    """Each has the size and the hash that its export wrote down, where it names no path of the home folder."""
+    """Each has the size and hash that its export recorded, unless it contains a path of the home folder."""
     for file in answer(f"/api/exports/{export_id}", "files"):
         with reader.get(f"/api/exports/{export_id}/download/{file['name']}") as response:
             got = response.data
@@ -176,7 +176,7 @@ def test_an_exports_files_can_be_taken_away(reader: FlaskClient, kept: Path, exp
 
 
 def test_a_reproduction_bundle_can_be_read(kept: Path, tmp_path: Path) -> None:
-    """Every file in it has its hash, and it holds the rewards of all steps."""
+    """Every file in it matches its hash, and it has the rewards of all steps."""
     (file,) = (kept / "exports" / BUNDLE / "files").iterdir()
     bundle = rerun.read_bundle(file, tmp_path)
     assert list(bundle.rewards()) == [1, 2, 3, 4]
@@ -185,7 +185,7 @@ def test_a_reproduction_bundle_can_be_read(kept: Path, tmp_path: Path) -> None:
 
 
 def test_what_is_served_is_still_served(reader: FlaskClient) -> None:
-    """Other programs find the model under its name; they need a key, and the stored home has none."""
+    """The model is served under its name; a key is required, and the stored home folder has none."""
     assert reader.get("/api/models/serve").get_json()["name"] == "sums"
     assert reader.get("/v1/models").status_code == 401
 
@@ -194,7 +194,7 @@ def test_what_is_served_is_still_served(reader: FlaskClient) -> None:
 
 
 def test_a_stopped_run_can_be_resumed(client: FlaskClient) -> None:
-    """It waits in the queue with its checkpoint, and its rows stay."""
+    """It is queued with its checkpoint, and its rows stay."""
     response = client.post("/api/training/resume", json={"session_id": STOPPED})
     assert (response.status_code, response.get_json()["status"]) == (202, "queued")
     address = f"/api/training/sessions/{STOPPED}"
@@ -204,7 +204,7 @@ def test_a_stopped_run_can_be_resumed(client: FlaskClient) -> None:
 
 
 def test_the_database_keeps_everything_it_knows(home: Home, app: Flask) -> None:
-    """Opening it loses no row and no value: a worker's process is within its handle now, everything else as it was."""
+    """Opening it loses no row or value; only a worker's process is now stored in its handle."""
     assert dict(app.test_client().get("/api/training/sessions").get_json())
     with closing(sqlite3.connect(home.root / "catalogue.db")) as now, closing(sqlite3.connect(":memory:")) as then:
         then.executescript((STORED / "catalogue.sql").read_text("utf-8").replace(PLACE, str(home.root)))
@@ -220,7 +220,7 @@ def test_the_database_keeps_everything_it_knows(home: Home, app: Flask) -> None:
 
 
 def test_a_rebuilt_database_lists_the_same(home: Home, settings: Settings) -> None:
-    """All but when a job began and ended, and how fast it was last: no folder says that."""
+    """Except start and end times and the last speed, which no folder contains."""
     (home.root / "catalogue.db").unlink()
     app = create_app(settings)
     result = app.test_cli_runner().invoke(args=["rebuild"])

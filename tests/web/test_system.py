@@ -1,4 +1,4 @@
-"""The machine's state, and what the server's start costs."""
+"""The system status, and the cost of a server start."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from services.models.families import BASE_MODELS, GIB, estimate
 
 
 def test_the_status_names_device_load_disk_and_versions(client: FlaskClient) -> None:
-    """With real figures of this machine."""
+    """With real values of this machine."""
     status = client.get("/api/system/status").json
     assert status is not None
     assert status["device"]["kind"] in {"cpu", "cuda"}
@@ -37,7 +37,7 @@ def test_the_status_names_device_load_disk_and_versions(client: FlaskClient) -> 
 
 
 def test_a_page_reads_the_machine_once(client: FlaskClient, services: Services) -> None:
-    """A page with thirty models names the processor once, and Settings looks up the versions once."""
+    """A page with thirty models looks up the processor once, and Settings looks up the versions once."""
     system._processor.cache_clear()
     with mock.patch.object(Path, "read_text", autospec=True, side_effect=Path.read_text) as read:
         assert len(services.models.families()) == len(BASE_MODELS)
@@ -48,7 +48,7 @@ def test_a_page_reads_the_machine_once(client: FlaskClient, services: Services) 
 
 
 def test_the_web_process_never_loads_the_training_libraries() -> None:
-    """In a fresh process, the application made and a page asked for."""
+    """In a fresh process that creates the application and requests a page."""
     code = (
         "import sys, tempfile; from flask_app import create_app; from core.settings import Settings\n"
         "app = create_app(Settings.from_env({'TUNESMITH_HOME': tempfile.mkdtemp()}))\n"
@@ -63,7 +63,7 @@ def test_the_web_process_never_loads_the_training_libraries() -> None:
 
 
 def test_a_gpu_is_read_from_its_drivers_own_words() -> None:
-    """A name with a comma, and a load that is not available."""
+    """With a comma in the name and an unavailable load."""
     gpu = parse_gpu("NVIDIA H100, 80GB HBM3, 81559, 1024, [N/A], 9.0")
     assert (gpu.name, gpu.memory, gpu.used, gpu.load, gpu.compute) == (
         "NVIDIA H100, 80GB HBM3", 81559 * 1024**2, 1024**3, 0.0, 9.0,
@@ -72,7 +72,7 @@ def test_a_gpu_is_read_from_its_drivers_own_words() -> None:
 
 @pytest.mark.parametrize("gigabytes", [8, 24, 80])
 def test_larger_models_need_more_memory_and_four_bit_less(gigabytes: int) -> None:
-    """The estimate grows with the model and shrinks with the number format."""
+    """The estimate grows with the model and shrinks with fewer bits."""
     gpu = Device("cuda", "GPU", gigabytes * GIB, gigabytes * GIB, bf16=True)
     needs = [estimate(size, gpu).total for size in sorted(info.parameters for info in BASE_MODELS)]
     assert needs == sorted(needs)
@@ -81,14 +81,14 @@ def test_larger_models_need_more_memory_and_four_bit_less(gigabytes: int) -> Non
 
 
 def test_the_estimate_is_near_what_is_known() -> None:
-    """An 8 B model in 4 bit trains on a GPU of 24 GB and not on one of 6; in 16 bit it needs over 16 GB."""
+    """An 8B model in 4-bit trains on a 24 GB GPU and not on a 6 GB one; in 16-bit it needs over 16 GB."""
     gpu = Device("cuda", "GPU", 24 * GIB, 24 * GIB, bf16=True)
     assert 6 * GIB < estimate(8.0, gpu, four_bit=True).total < 16 * GIB
     assert 16 * GIB < estimate(8.0, gpu).total < 28 * GIB
 
 
 def test_every_model_is_listed_with_what_it_needs(client: FlaskClient) -> None:
-    """The built-in one first, and it fits on anything."""
+    """The built-in one is first and fits everywhere."""
     base = (client.get("/api/models/list").json or {})["base"]
     assert base[0]["name"] == "builtin:smollm2-135m-instruct"
     assert base[0]["fits"]
@@ -97,7 +97,7 @@ def test_every_model_is_listed_with_what_it_needs(client: FlaskClient) -> None:
 
 
 def test_the_processors_load_is_the_same_in_every_thread(services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A request has a thread of its own; a reading counts from the last one of any."""
+    """Each request has its own thread; a reading covers the time since the last one in any thread."""
     until = time.monotonic() + services.system.KEEP
     while time.monotonic() < until:
         pass
@@ -109,7 +109,7 @@ def test_the_processors_load_is_the_same_in_every_thread(services: Services, mon
 
 
 def test_what_llama_cpp_can_do_here_is_on_the_settings_page(client: FlaskClient, services: Services) -> None:
-    """One line, from what the self-test kept; nothing is tested by the server."""
+    """One line, from the stored self-test; the server tests nothing."""
     home = services.settings.home
 
     def shown() -> tuple[bool, str]:

@@ -1,4 +1,4 @@
-"""Deleting by page and API: everything goes to the trash, with an Undo."""
+"""Deleting on pages and by API: everything goes to the trash, with an Undo."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def items(client: FlaskClient) -> list[dict[str, Any]]:
 
 @pytest.fixture
 def filled(app: Flask, home: Home, client: FlaskClient) -> dict[str, tuple[str, str]]:
-    """One of each: by kind its address and that of its Delete button."""
+    """One of each kind: its address and that of its Delete button."""
     sample.fill(home.root)
     app.test_cli_runner().invoke(args=["rebuild"])
     dataset = (client.post("/api/datasets/upload", data={"file": (io.BytesIO(ROWS), "rows.jsonl")}).json or {})["id"]
@@ -47,7 +47,7 @@ def filled(app: Flask, home: Home, client: FlaskClient) -> dict[str, tuple[str, 
 def test_what_a_page_deletes_is_undone_by_its_button(
     browser: Browser, client: FlaskClient, filled: dict[str, tuple[str, str]], kind: str
 ) -> None:
-    """The same as before, by the API's word."""
+    """The API returns the same as before."""
     address, delete = filled[kind]
     before = client.get(address).json
     browser.get("/")
@@ -64,7 +64,7 @@ def test_what_a_page_deletes_is_undone_by_its_button(
 
 
 def test_the_api_deletes_and_restores(client: FlaskClient, filled: dict[str, tuple[str, str]]) -> None:
-    """DELETE answers as ever; the trash lists what went, newest first, with when it is gone for good."""
+    """DELETE responds as before; the trash lists items newest first, with the time of permanent deletion."""
     addresses = {kind: address.replace("load?name=", "") for kind, (address, _) in filled.items()}
     order = ["export", "evaluation", "run", "dataset", "preset", "reward"]
     for kind in order:
@@ -84,7 +84,7 @@ def test_the_api_deletes_and_restores(client: FlaskClient, filled: dict[str, tup
 def test_a_check_before_training_is_deleted_and_undone(
     browser: Browser, client: FlaskClient, services: Services
 ) -> None:
-    """Once it is over; the setup that refers to it works without it, and with it again."""
+    """Once it has ended; the setup that refers to it works without it, and again with it."""
     view = services.probes.start(TINY)
     services.wizard.remember("train", probe_id=view.probe_id)
     assert client.delete(f"/api/probe/{view.probe_id}").status_code == 409
@@ -105,7 +105,7 @@ def test_a_check_before_training_is_deleted_and_undone(
 
 
 def test_a_restart_keeps_the_trash(client: FlaskClient, services: Services, filled: dict[str, tuple[str, str]]) -> None:
-    """A rebuilt catalogue does not bring back what was deleted."""
+    """A rebuilt database does not bring back deleted items."""
     address, _ = filled["run"]
     client.delete(address)
     rebuild(services.settings.home, services.database)
@@ -134,7 +134,7 @@ def test_the_trash_is_emptied_for_good(
 
 
 def test_what_cannot_be_restored_says_why(browser: Browser, client: FlaskClient, home: Home) -> None:
-    """On the page of the trash."""
+    """On the trash page."""
     made = (client.post("/api/datasets/upload", data={"file": (io.BytesIO(ROWS), "rows.jsonl")}).json or {})["id"]
     client.delete(f"/api/datasets/{made}")
     (home.uploads / made).mkdir()

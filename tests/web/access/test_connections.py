@@ -1,4 +1,4 @@
-"""Slow senders and too many connections, on a real server."""
+"""Slow clients and too many connections, against a real server."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ UPLOAD = b"POST /api/ HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n"
 
 @pytest.fixture
 def port(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
-    """A server that says how many bytes it was sent."""
+    """A server that counts the bytes it receives."""
     monkeypatch.setattr(connections, "GRACE", 1.0)
     app = Flask(__name__)
     app.register_blueprint(errors.bp)
@@ -46,7 +46,7 @@ def connect(port: int, first: bytes = b"") -> socket.socket:
 
 
 def answer(client: socket.socket) -> bytes:
-    """All that the server sends until it closes."""
+    """Everything the server sends until it closes the connection."""
     got = b""
     with client:
         while piece := _received(client):
@@ -62,7 +62,7 @@ def _received(client: socket.socket) -> bytes:
 
 
 def drip(client: socket.socket) -> None:
-    """A byte each tenth of a second, until the server has had enough."""
+    """Send one byte every tenth of a second until the server closes the connection."""
     try:
         while True:
             client.sendall(b"x")
@@ -74,22 +74,22 @@ def drip(client: socket.socket) -> None:
 @pytest.mark.parametrize("first", [b"", b"GET", START, START + b"X-Long: "])
 @pytest.mark.parametrize("dripping", [False, True])
 def test_half_a_request_is_not_waited_for_without_end(port: int, first: bytes, *, dripping: bool) -> None:
-    """Whether the sender is silent or sends a byte now and then."""
+    """Whether the client is silent or sends a byte now and then."""
     client = connect(port, first)
     if dripping:
         threading.Thread(target=drip, args=(client,), daemon=True).start()
-    answer(client)  # ends, as the server closes
+    answer(client)  # ends when the server closes
 
 
 def test_a_body_that_drips_in_is_refused(port: int) -> None:
-    """The answer says why, so that a person on a bad line knows."""
+    """The response says why, so that a user on a slow connection knows."""
     client = connect(port, UPLOAD % 1_000_000 + b"x" * 100)
     threading.Thread(target=drip, args=(client,), daemon=True).start()
     assert b"408" in answer(client)[:20]
 
 
 def test_a_steady_body_is_taken(port: int) -> None:
-    """Longer than the grace, at a rate that does."""
+    """It takes longer than the grace period, but at a sufficient rate."""
     client = connect(port, UPLOAD % 32_000)
     for _ in range(16):
         client.sendall(b"x" * 2_000)
@@ -98,12 +98,12 @@ def test_a_steady_body_is_taken(port: int) -> None:
 
 
 def test_there_is_a_limit_on_connections(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Those above it are told at once, and there is room again when others have gone."""
+    """Connections above the limit are refused at once; closed ones make room."""
     monkeypatch.setattr(connections, "GRACE", 30.0)
     held = [connect(port, START) for _ in range(connections.MOST_CONNECTIONS)]
     until = time.monotonic() + 30
     while b"503" not in (said := answer(connect(port, START + b"\r\n"))):
-        assert time.monotonic() < until  # those held may not all have been accepted yet
+        assert time.monotonic() < until  # the held connections may not all have been accepted yet
     assert b"Retry-After" in said
     for client in held:
         client.close()
@@ -113,7 +113,7 @@ def test_there_is_a_limit_on_connections(port: int, monkeypatch: pytest.MonkeyPa
 
 
 def test_there_is_a_limit_on_sockets(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A new one is refused in words; those that are open go on."""
+    """A new socket is refused with a message; open ones keep working."""
     monkeypatch.setattr(_guard, "MOST_SOCKETS", 2)
     path = "/socket.io/?EIO=4&transport=polling"
     first = [client.get(path) for _ in range(2)]
@@ -126,7 +126,7 @@ def test_there_is_a_limit_on_sockets(client: FlaskClient, monkeypatch: pytest.Mo
 
 
 def test_a_connection_that_a_websocket_has_closed_is_at_its_end() -> None:
-    """Werkzeug asks it for the next request; that is the end of the file, not an error with a traceback in the log."""
+    """Werkzeug reads the next request from it: that is end of file, not an error with a traceback in the log."""
     here, there = socket.socketpair()
     reader = SteadyReader(here)
     here.close()

@@ -1,4 +1,4 @@
-"""The text of every error, for people and for programs."""
+"""The text of every error, for users and for API clients."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ OWN: list[tuple[int, Callable[[], Exception], str, str]] = [
 
 
 def failing(app: Flask, raised: Callable[[], Any]) -> None:
-    """Give the application an address that fails so, for a page and for a program."""
+    """Add routes that fail in a given way, one for a page and one for an API client."""
 
     def fail() -> str:
         raised()
@@ -54,7 +54,7 @@ def read(browser: Browser, path: str) -> tuple[int, str, str, str]:
 def test_a_failure_says_what_happened_and_what_to_do(
     app: Flask, browser: Browser, status: int, make: Callable[[], Exception], heading: str, code: str
 ) -> None:
-    """A page has its heading, words and number; a program the one error shape. Neither has a trace."""
+    """A page has a heading, text and a number; an API client gets the standard format. Neither shows a traceback."""
 
     def raised() -> None:
         raise make()
@@ -78,7 +78,7 @@ def test_a_failure_says_what_happened_and_what_to_do(
 
 @pytest.mark.parametrize("status", sorted({*_TITLES} - {422}))
 def test_what_the_framework_refuses_has_words_of_ours(app: Flask, browser: Browser, status: int) -> None:
-    """Every status that Flask and Werkzeug answer by themselves has a heading, a sentence and something to do."""
+    """Every status that Flask and Werkzeug return has our own heading, explanation and next step."""
     failing(app, lambda: abort(status))
     found, title, heading, text = read(browser, "/fails")
     assert (found, title, heading) == (status, f"{_TITLES[status]} · Tunesmith", _TITLES[status])
@@ -90,7 +90,7 @@ def test_what_the_framework_refuses_has_words_of_ours(app: Flask, browser: Brows
 
 
 def test_a_status_without_words_of_its_own_still_has_a_page(app: Flask, browser: Browser) -> None:
-    """What nobody thought of is said in the framework's words."""
+    """An unlisted status falls back to the framework's text."""
     failing(app, lambda: abort(418))
     status, title, heading, text = read(browser, "/fails")
     assert (status, title, heading) == (418, "Something went wrong · Tunesmith", "Something went wrong")
@@ -110,7 +110,7 @@ def test_a_status_without_words_of_its_own_still_has_a_page(app: Flask, browser:
 def test_real_addresses_answer_with_the_right_page(
     app: Flask, browser: Browser, method: str, path: str, status: int
 ) -> None:
-    """A mistyped address, a run that is gone, a wrong method, a form without its token."""
+    """A mistyped address, a deleted run, a wrong method, a form without its token."""
     own = {"Origin": browser.base, "Sec-Fetch-Site": "same-origin", "Sec-Fetch-Mode": "navigate"}
     response = browser.client.open(path, method=method, base_url=browser.base, headers={**own, "Accept": "text/html"})
     text = response.get_data(as_text=True)
@@ -120,7 +120,7 @@ def test_real_addresses_answer_with_the_right_page(
 
 
 def test_a_refused_form_leads_back_to_its_page(browser: Browser) -> None:
-    """An expired page can be reloaded from its error; another site's address is never linked."""
+    """An expired page can be reloaded from its error page; another site's address is never linked."""
     for came, link in (("/configs?q=a", "/configs?q=a"), ("//elsewhere.example/x", "/elsewhere.example/x")):
         text = browser.post("/configs/keep", Accept="text/html", Referer=f"{browser.base}{came}").text
         assert f'<a class="button primary" href="{link}">Reload the page</a>' in text
@@ -132,7 +132,7 @@ def test_a_refused_form_leads_back_to_its_page(browser: Browser) -> None:
 def test_an_error_page_is_there_when_the_frame_cannot_be_built(
     browser: Browser, services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What broke the page may break the frame around the error page too: then only the message is shown."""
+    """The cause may break the layout of the error page too: then only the message is shown."""
 
     def broken() -> list[Any]:
         raise RuntimeError("no database")

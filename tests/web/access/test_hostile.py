@@ -1,4 +1,4 @@
-"""Any hostile request gets a client error, never a server error."""
+"""Hostile requests get a client error, never a server error."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ HEADERS = [
 
 @pytest.fixture(scope="module")
 def standing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flask]:
-    """An application that is only asked for what it shows."""
+    """An application that is only read from."""
     app = create_app(Settings.from_env({"TUNESMITH_HOME": str(tmp_path_factory.mktemp("home"))}))
     yield app
     app.extensions["tunesmith"].close()
@@ -38,7 +38,7 @@ def standing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flask]:
 
 @pytest.mark.parametrize("header", HEADERS)
 def test_no_header_causes_a_server_error(app: Flask, guarded: Flask, header: str) -> None:
-    """Whatever a stranger writes into it: an answer that is no fault of the server's, with and without a login."""
+    """Whatever a header contains, the response is not a 5xx, with or without a login."""
     for one in (app, guarded):
         for value in HOSTILE:
             for method, path in (
@@ -54,7 +54,7 @@ def test_no_header_causes_a_server_error(app: Flask, guarded: Flask, header: str
 
 
 def environment(path: str, method: str, header: str, value: str) -> dict[str, Any]:
-    """A request as a server hands it over, so that no client library tidies it up before."""
+    """A WSGI environment as a server would pass it, so that no client library normalizes it first."""
     builder = EnvironBuilder(path=path, method=method, base_url="http://localhost:5000")
     environ = builder.get_environ()
     builder.close()
@@ -65,7 +65,7 @@ def environment(path: str, method: str, header: str, value: str) -> dict[str, An
 
 @pytest.mark.parametrize("onward", ["/runs\r\nSet-Cookie: a=b", "/\n", "//[", "http://[", "/\x00", "/é²"])
 def test_a_login_survives_any_way_on(guarded: Flask, onward: str) -> None:
-    """A newline in it would be a header of the sender's; it leads home."""
+    """A newline in the return address would inject a header, so it redirects to the home page."""
     browser = Browser(guarded)
     browser.get("/login")
     response = browser.post("/login", form={"token": TOKEN, "next": onward})
@@ -85,13 +85,13 @@ def test_a_login_survives_any_way_on(guarded: Flask, onward: str) -> None:
     ],
 )  # fmt: skip
 def test_no_address_causes_a_server_error(standing: Flask, path: str, value: str) -> None:
-    """Digits that are none, names that no file has, numbers without end."""
+    """Non-digits as numbers, file names that do not exist, huge numbers."""
     assert standing.test_client().get(path.replace("{}", quote(value, safe=""))).status_code < 500
 
 
 @pytest.mark.parametrize("value", ["²", "~nobody-of-that-name/x", "/\x00", "/" + "a" * 5000, "~\x00", "a" * 5000])
 def test_no_path_causes_a_server_error(browser: Browser, value: str) -> None:
-    """A field for a folder on this machine takes any text."""
+    """A field for a local folder accepts any text."""
     browser.get("/exports")
     for field in ("adapter", "base", "checkpoint", "session_id"):
         form = {"choice": "merged", "adapter": "/tmp", field: value}

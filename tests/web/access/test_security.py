@@ -23,13 +23,13 @@ from tests.conftest import TOKEN, Browser, tiny
 
 @pytest.mark.parametrize("host", ["localhost:5000", "127.0.0.1:5000", "[::1]:5000", "LOCALHOST"])
 def test_the_loopback_names_are_answered(client: FlaskClient, host: str) -> None:
-    """By any name that can only mean this machine."""
+    """Under any name that can only mean this machine."""
     assert client.get("/healthz", headers={"Host": host}).status_code == 200
 
 
 @pytest.mark.parametrize("host", ["evil.example", "localhost.evil.example:5000", "192.168.1.5:5000", "", "[::1"])
 def test_another_name_for_this_server_is_refused(client: FlaskClient, host: str) -> None:
-    """A page can point its own name at 127.0.0.1 (DNS rebinding): it is not answered."""
+    """A page can point its own domain at 127.0.0.1 (DNS rebinding): such requests are refused."""
     response = client.get("/api/training/sessions", headers={"Host": host})
     assert response.status_code in {400, 403}
     assert "sessions" not in response.get_data(as_text=True)
@@ -47,14 +47,14 @@ def test_a_configured_name_is_answered(settings: Settings) -> None:
 )
 @pytest.mark.parametrize("path", ["/api/training/sessions", "/socket.io/?EIO=4&transport=polling"])
 def test_a_page_of_another_origin_is_refused(client: FlaskClient, origin: str, path: str) -> None:
-    """On every request and on sockets, another port of this machine included."""
+    """For every request and for sockets; another port on this machine is also another origin."""
     response = client.get(path, headers={"Origin": origin, "Host": "localhost:5000"})
     assert response.status_code == 403
     assert (response.json or {})["error"]["code"] == "forbidden"
 
 
 def test_a_form_that_another_site_sends_is_refused(client: FlaskClient) -> None:
-    """Browsers that send no Origin still say where a request came from."""
+    """Browsers that send no Origin still send Sec-Fetch-Site."""
     for site in ("cross-site", "same-site"):
         response = client.post(
             "/api/training/start",
@@ -67,13 +67,13 @@ def test_a_form_that_another_site_sends_is_refused(client: FlaskClient) -> None:
 
 
 def test_a_link_from_another_site_opens_a_page(client: FlaskClient) -> None:
-    """Following a link is no attack."""
+    """Following a link is not an attack."""
     headers = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}
     assert client.get("/login", headers=headers).status_code == 302
 
 
 def test_a_browser_needs_its_pages_csrf_token(browser: Browser) -> None:
-    """JSON without it is refused, with it taken."""
+    """JSON without it is refused; with it, accepted."""
     browser.get("/nowhere")
     browser.csrf = browser.csrf or "wrong"
     refused = browser.post("/api/training/start", json={"config": tiny()}, X_CSRF_Token="wrong")
@@ -95,7 +95,7 @@ def test_a_program_on_this_machine_needs_no_token(client: FlaskClient) -> None:
 
 
 def test_beyond_loopback_everything_but_the_health_check_needs_a_login(guarded: Flask) -> None:
-    """401 for programs and sockets, the login page for people."""
+    """API clients and sockets get 401, users the login page."""
     client = guarded.test_client()
     assert client.get("/healthz").status_code == 200
     assert client.get("/healthz").json == {"status": "ok"}
@@ -107,7 +107,7 @@ def test_beyond_loopback_everything_but_the_health_check_needs_a_login(guarded: 
 
 
 def test_a_program_logs_in_with_the_token_itself(guarded: Flask) -> None:
-    """Authorization: Bearer, and no CSRF token beside it."""
+    """With Authorization: Bearer, and no CSRF token is needed."""
     client = guarded.test_client()
     right = {"Authorization": f"Bearer {TOKEN}"}
     assert client.get("/api/training/sessions", headers=right).status_code == 200
@@ -116,7 +116,7 @@ def test_a_program_logs_in_with_the_token_itself(guarded: Flask) -> None:
 
 
 def test_a_person_logs_in_and_out(guarded: Flask) -> None:
-    """The cookie is for this server alone, and no script reads it."""
+    """The cookie is limited to this server and hidden from scripts."""
     browser = Browser(guarded)
     assert browser.get("/login").status_code == 200
     assert browser.post("/login", form={"token": "wrong"}).status_code == 401
@@ -133,21 +133,21 @@ def test_a_person_logs_in_and_out(guarded: Flask) -> None:
 
 
 def test_the_cookie_is_secure_under_https(guarded: Flask) -> None:
-    """It never travels in the clear then."""
+    """It is never sent unencrypted."""
     browser = Browser(guarded, base="https://localhost:5000")
     assert "Secure" in browser.get("/login").headers["Set-Cookie"]
 
 
 @pytest.mark.parametrize("onward", ["https://evil.example", "//evil.example", "/\\evil.example", "javascript:alert(1)"])
 def test_a_login_leads_nowhere_else(guarded: Flask, onward: str) -> None:
-    """A prepared link cannot send a person to another site after the login."""
+    """A crafted link cannot redirect to another site after the login."""
     browser = Browser(guarded)
     browser.get("/login")
     assert browser.post("/login", form={"token": TOKEN, "next": onward}).location == "/"
 
 
 def test_guessing_tokens_locks_nobody_out(guarded: Flask) -> None:
-    """After five wrong ones a further wrong one is told how long to wait; the right one is let in at any time."""
+    """After five wrong tokens, another wrong one is told how long to wait; the right one always works."""
     client = guarded.test_client()
     for _ in range(5):
         assert client.get("/api/training/sessions", headers={"Authorization": "Bearer no"}).status_code == 401
@@ -168,7 +168,7 @@ def test_guessing_tokens_locks_nobody_out(guarded: Flask) -> None:
     ("more", "starts"), [({"host": "0.0.0.0"}, False), ({"allowed_hosts": ("a.example",)}, False), ({}, True)]
 )
 def test_a_token_that_can_be_guessed_is_refused(settings: Settings, more: dict[str, Any], starts: bool) -> None:
-    """If others can reach the server; on loopback only it is the owner's decision."""
+    """If others can reach the server; on loopback, the owner decides."""
     short = replace(settings, token="x", **more)
     if starts:
         create_app(short).extensions["tunesmith"].close()
@@ -178,7 +178,7 @@ def test_a_token_that_can_be_guessed_is_refused(settings: Settings, more: dict[s
 
 
 def test_a_copied_cookie_ends_with_the_logout(guarded: Flask, settings: Settings) -> None:
-    """Also after a restart, which ends no other login; and a login does not last for ever."""
+    """Even after a restart, which ends no other login; and a login expires."""
     first, second = Browser(guarded), Browser(guarded)
     for browser in (first, second):
         browser.get("/login")
@@ -200,14 +200,14 @@ def test_a_copied_cookie_ends_with_the_logout(guarded: Flask, settings: Settings
     assert again.test_client(use_cookies=False).get("/api/training/sessions", headers=other).status_code == 200
     assert again.test_client(use_cookies=False).get("/api/training/sessions", headers=copied).status_code == 401
     again.extensions["tunesmith"].close()
-    sessions.write_text(json.dumps(dict.fromkeys(json.loads(sessions.read_text()), 1.0)))  # ran out in 1970
+    sessions.write_text(json.dumps(dict.fromkeys(json.loads(sessions.read_text()), 1.0)))  # expired in 1970
     late = create_app(replace(settings, host="0.0.0.0", token=TOKEN))
     assert late.test_client(use_cookies=False).get("/api/training/sessions", headers=other).status_code == 401
     late.extensions["tunesmith"].close()
 
 
 def test_a_page_of_https_is_another_origin(client: FlaskClient, settings: Settings) -> None:
-    """Unless a proxy that adds TLS answers to that name."""
+    """Unless a proxy that adds TLS responds under that name."""
     sent = {"Origin": "https://localhost:5000", "Host": "localhost:5000"}
     assert client.get("/api/training/sessions", headers=sent).status_code == 403
     app = create_app(replace(settings, allowed_hosts=("studio.example",)))
@@ -217,7 +217,7 @@ def test_a_page_of_https_is_another_origin(client: FlaskClient, settings: Settin
 
 
 def test_a_token_is_made_once_and_kept_hashed(settings: Settings) -> None:
-    """It is printed on first start; the file has its hash and is readable only by the owner."""
+    """It is printed on the first start; the file stores its hash and only the owner can read it."""
     open_settings = replace(settings, host="0.0.0.0")
     app = create_app(open_settings)
     token = app.extensions["tunesmith_new_token"]
@@ -248,7 +248,7 @@ def test_every_answer_carries_the_headers(client: FlaskClient) -> None:
 
 
 def test_a_request_without_a_file_is_small(client: FlaskClient) -> None:
-    """Eight megabytes and no more, before anything is read into memory."""
+    """At most eight megabytes, checked before anything is read into memory."""
     big = b'{"config": "' + b"x" * (9 * 1024 * 1024) + b'"}'
     response = client.post("/api/training/start", data=big, content_type="application/json")
     assert (response.status_code, (response.json or {})["error"]["code"]) == (413, "too_large")
@@ -259,14 +259,14 @@ def test_a_request_without_a_file_is_small(client: FlaskClient) -> None:
     [("GET", "/api/nothing", 404), ("PUT", "/api/training/start", 405), ("POST", "/api/training/start", 400)],
 )
 def test_one_error_shape(client: FlaskClient, method: str, path: str, status: int) -> None:
-    """Whatever refuses, the answer is the same shape and says what to do."""
+    """Every refusal has the same format and says what to do."""
     response = client.open(path, method=method, data=b"{", content_type="application/json")
     assert response.status_code == status
     assert set((response.json or {})["error"]) <= {"code", "message", "field"}
 
 
 def test_a_defect_shows_no_trace(app: Flask) -> None:
-    """The trace goes to the log; the answer says what was kept."""
+    """The traceback goes to the log; the response says what was kept."""
 
     @app.get("/api/broken")
     def broken() -> str:
@@ -278,7 +278,7 @@ def test_a_defect_shows_no_trace(app: Flask) -> None:
 
 
 def test_a_worker_gets_no_secret_of_the_server(settings: Settings) -> None:
-    """Its environment is made by name: the Hub token goes along, the server's own secrets do not."""
+    """Its environment is an allowlist: the Hub token is passed on, the server's own secrets are not."""
     environ = {
         "PATH": "/bin", "FLASK_SECRET_KEY": "s", "TUNESMITH_TOKEN": "t", "DATABASE_URL": "d", "AWS_SECRET": "a",
     }  # fmt: skip
@@ -311,7 +311,7 @@ HUB: dict[str, Any] = {"model": {"name": "org/model"}, "dataset": {"source": "ge
 def test_a_worker_gets_the_secrets_that_its_job_needs(
     settings: Settings, config: dict[str, Any], given: set[str]
 ) -> None:
-    """The Hub's token where something of the Hub may be loaded, the judge's key where a judge is asked."""
+    """The Hub token where something may be loaded from the Hub, the judge's key where a judge is used."""
     run = settings.home.outputs / "of-the-hub"
     run.mkdir(parents=True)
     (run / "config.json").write_text(json.dumps({"kind": "train", "config": HUB}))
@@ -322,7 +322,7 @@ def test_a_worker_gets_the_secrets_that_its_job_needs(
 
 
 def test_a_child_of_a_worker_gets_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What answers or converts sends nothing anywhere."""
+    """Processes that chat or convert send nothing over the network."""
     monkeypatch.setenv("HF_TOKEN", "hf_x")
     monkeypatch.setenv("TUNESMITH_JUDGE_KEY", "k")
     assert not SECRETS & set(child_environment(A="1"))
@@ -336,7 +336,7 @@ def test_settings_do_not_show_their_secrets(settings: Settings) -> None:
 
 
 def test_the_session_key_survives_a_restart(settings: Settings, tmp_path: Path) -> None:
-    """A page that was open before can still send after it."""
+    """A page opened before the restart can still submit its form."""
     first, second = create_app(settings), create_app(settings)
     assert first.secret_key == second.secret_key
     for app in (first, second):

@@ -1,4 +1,4 @@
-"""Responses are compressed where that is safe, and static files are cached under an address of their content."""
+"""Responses are compressed where that is safe; static files are cached under content-based addresses."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ GZIP = {"Accept-Encoding": "gzip, deflate, br"}
 
 
 def opened(browser: Browser, site: str = "none", **headers: str) -> TestResponse:
-    """The help page as a browser asks for it, its bytes as they travel."""
+    """The help page as a browser requests it, as raw bytes."""
     own = {"Sec-Fetch-Mode": "navigate", "Sec-Fetch-Site": site}
     return browser.client.get("/help", base_url=browser.base, headers={**own, **headers})
 
 
 def closed(client: FlaskClient, path: str, **headers: str) -> TestResponse:
-    """A response whose file is closed, as the server does once it is sent."""
+    """A response whose file is closed, as the server does after sending it."""
     response = client.get(path, headers={**GZIP, **headers})
     response.get_data()
     response.close()
@@ -32,7 +32,7 @@ def closed(client: FlaskClient, path: str, **headers: str) -> TestResponse:
 
 
 def test_a_page_is_compressed_for_the_person_who_opened_it(browser: Browser) -> None:
-    """The same page in a third of the bytes; who did not ask for gzip gets it plain."""
+    """The page shrinks to a third; a client that does not accept gzip gets it uncompressed."""
     plain, packed = opened(browser), opened(browser, **GZIP)
     assert packed.headers["Content-Encoding"] == "gzip"
     assert b"<h1>Help</h1>" in gzip.decompress(packed.data)
@@ -47,13 +47,13 @@ def test_a_page_is_compressed_for_the_person_who_opened_it(browser: Browser) -> 
     ("site", "packed"), [("same-origin", True), ("none", True), ("same-site", False), ("cross-site", False)]
 )
 def test_what_another_site_asks_for_is_not_compressed(browser: Browser, site: str, packed: bool) -> None:
-    """The size of a compressed page tells of the secrets in it to whoever can repeat the request (BREACH)."""
+    """The size of a compressed page leaks its secrets to anyone who can repeat the request (BREACH)."""
     answer = opened(browser, site, **GZIP)
     assert (answer.status_code, "Content-Encoding" in answer.headers) == (200, packed)
 
 
 def test_a_cookie_without_word_of_who_asks_is_not_enough(browser: Browser, client: FlaskClient) -> None:
-    """An old browser gets its page plain; a program, which has no cookie, gets its JSON packed."""
+    """An old browser gets its page uncompressed; an API client, which has no cookie, gets compressed JSON."""
     browser.get("/help")
     old = browser.client.get("/help", base_url=browser.base, headers=GZIP)
     program = client.get("/api/openapi.json", headers=GZIP)
@@ -62,7 +62,7 @@ def test_a_cookie_without_word_of_who_asks_is_not_enough(browser: Browser, clien
 
 
 def test_streams_short_answers_and_binary_files_stay_as_they_are(app: Flask, client: FlaskClient) -> None:
-    """A stream must not wait in a buffer, and what is packed already only grows."""
+    """A stream must not wait in a buffer, and compressed data would only grow."""
     app.add_url_rule("/stream", "stream", lambda: Response(("x" * 5000 for _ in range(2)), mimetype="text/plain"))
     app.add_url_rule("/events", "events", lambda: Response("x" * 5000, mimetype="text/event-stream"))
     app.add_url_rule("/packed", "packed", lambda: Response(b"x" * 5000, mimetype="application/octet-stream"))
@@ -73,7 +73,7 @@ def test_streams_short_answers_and_binary_files_stay_as_they_are(app: Flask, cli
 
 
 def test_static_files_are_cached_for_a_year_under_their_version(browser: Browser, client: FlaskClient) -> None:
-    """The address in the page carries the version, which a module's relative imports inherit."""
+    """The address in the page contains the version, which a module's relative imports inherit."""
     found = re.search(r'src="(/static/v-\w+/js/)app\.js"', browser.get("/help").text)
     assert found
     for path in ("app.js", "lib/live.js"):
@@ -89,7 +89,7 @@ def test_static_files_are_cached_for_a_year_under_their_version(browser: Browser
 
 
 def test_the_version_follows_the_content(tmp_path: Path) -> None:
-    """Another byte or another name is another version; the same files are the same one."""
+    """Changed content or a changed name is a new version; identical files keep theirs."""
     file = tmp_path / "css" / "a.css"
     file.parent.mkdir()
     file.write_text("a {}")

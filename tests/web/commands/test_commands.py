@@ -1,4 +1,4 @@
-"""Training without the browser."""
+"""Training from the command line."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def said(process: subprocess.Popen[str]) -> str:
 
 
 def here(settings: Settings, *arguments: str) -> tuple[int, str]:
-    """The exit code and the words of a command that nothing happens to on its way, in this process."""
+    """The exit code and output of a command, run in this process."""
     app = create_app(settings, launcher=LocalLauncher(settings, SUPPORT / "fake_worker.py"))
     done = app.test_cli_runner().invoke(args=arguments)
     app.extensions["tunesmith"].close()
@@ -52,7 +52,7 @@ def config_file(folder: Path, text: str | None = None, **training: int) -> str:
 
 
 def test_train_runs_to_the_end_and_shows_a_table(home: Home, tmp_path: Path) -> None:
-    """With its own watcher where no server runs; the server finds the session later."""
+    """Without a server it uses its own watcher; the server finds the run later."""
     process = command(home, "train", config_file(tmp_path))
     text = said(process)
     assert process.returncode == 0, text
@@ -62,7 +62,7 @@ def test_train_runs_to_the_end_and_shows_a_table(home: Home, tmp_path: Path) -> 
 
 
 def test_train_hands_the_run_to_a_server_that_is_there(live: Live, home: Home, tmp_path: Path) -> None:
-    """And follows it there."""
+    """The run is followed on the server."""
     live.start()
     process = command(home, "train", config_file(tmp_path))
     text = said(process)
@@ -107,7 +107,7 @@ def test_ctrl_c_stops_with_a_checkpoint_and_waits(home: Home, tmp_path: Path) ->
 def test_a_wrong_file_is_refused_in_a_sentence(
     settings: Settings, home: Home, tmp_path: Path, text: str, words: str
 ) -> None:
-    """The line or the field is named, and nothing is started."""
+    """The message names the line or field, and nothing is started."""
     code, answer = here(settings, "train", config_file(tmp_path, text))
     assert code == 1
     assert words in answer
@@ -116,7 +116,7 @@ def test_a_wrong_file_is_refused_in_a_sentence(
 
 
 def test_merge_follows_the_export_of_an_adapter_folder(settings: Settings, home: Home, tmp_path: Path) -> None:
-    """To its end, and says where the files are; a folder without an adapter is refused in a sentence."""
+    """Until it ends, then prints where the files are; a folder without an adapter is refused with a message."""
     folder = tmp_path / "theirs"
     folder.mkdir()
     code, text = here(settings, "merge", str(folder), "builtin:smollm2-135m-instruct")
@@ -124,7 +124,7 @@ def test_merge_follows_the_export_of_an_adapter_folder(settings: Settings, home:
     assert "There is no adapter in" in text
     (folder / "adapter_config.json").write_text("{}")
     (folder / "adapter_model.safetensors").write_bytes(b"")
-    with held(home.root):  # The first stage stands until it has been read.
+    with held(home.root):  # The first stage is held until it has been read.
         process = command(home, "merge", str(folder), "builtin:smollm2-135m-instruct", "--as", "gguf", "-q", "q4_k_m")
         assert process.stdout
         text = ""
@@ -138,7 +138,7 @@ def test_merge_follows_the_export_of_an_adapter_folder(settings: Settings, home:
 
 
 def test_rebuild_finds_the_runs_on_disk(settings: Settings, home: Home, tmp_path: Path) -> None:
-    """After the database was lost."""
+    """After the database is lost."""
     assert "6 of 6" in here(settings, "train", config_file(tmp_path))[1]
     for file in home.root.glob("catalogue.db*"):
         file.unlink()

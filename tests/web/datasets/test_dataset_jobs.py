@@ -1,4 +1,4 @@
-"""The dataset manager over HTTP: uploads in pieces, rows, search, mapping, preparation, templates, tasks."""
+"""Datasets over HTTP: chunked uploads, rows, search, mapping, preparation, templates, tasks."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def uploaded(client: FlaskClient, data: bytes = DATA, name: str = "rows.jsonl") 
 
 
 def waited(client: FlaskClient, job: str, seconds: float = PATIENCE) -> dict[str, Any]:
-    """The job's last word."""
+    """The final state of the job."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         found: dict[str, Any] = client.get(f"/api/datasets/jobs/{job}").get_json()
@@ -53,7 +53,7 @@ def waited(client: FlaskClient, job: str, seconds: float = PATIENCE) -> dict[str
 
 
 def test_an_upload_goes_on_where_it_broke_off(client: FlaskClient, home: Home) -> None:
-    """Pieces are appended in order; a piece in the wrong place is refused and says where to go on."""
+    """Chunks are appended in order; a chunk at the wrong offset is refused with the right offset."""
     job = begun(client, DATA)
     assert send(client, job, DATA[:1000], 0).get_json()["offset"] == 1000
     wrong = send(client, job, DATA[2000:], 2000)
@@ -68,14 +68,14 @@ def test_an_upload_goes_on_where_it_broke_off(client: FlaskClient, home: Home) -
 
 
 def test_more_than_was_said_or_than_is_accepted_is_refused(client: FlaskClient) -> None:
-    """The size is held."""
+    """The size limit is enforced."""
     job = begun(client, b"x" * 10)
     assert send(client, job, b"x" * 11, 0).status_code == 413
     assert client.post("/api/datasets/uploads", json={"name": "a", "size": 1 << 60}).status_code == 413
 
 
 def test_a_person_decides_on_bad_rows_after_seeing_them(client: FlaskClient) -> None:
-    """The bytes are kept while the decision is open; then the good rows become the dataset."""
+    """The file is kept until the user decides; then the good rows become the dataset."""
     data = DATA + b"{oops}\n"
     job = begun(client, data)
     send(client, job, data, 0)
@@ -92,7 +92,7 @@ def test_a_person_decides_on_bad_rows_after_seeing_them(client: FlaskClient) -> 
 
 
 def test_a_large_file_is_read_by_a_process_of_its_own(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    """202, progress, and at last a dataset; a broken one ends as failed with words and can be discarded."""
+    """202, then progress, then a dataset; a broken file fails with a message and can be discarded."""
     monkeypatch.setattr(incoming, "SMALL", 100)
     job = begun(client, DATA)
     send(client, job, DATA, 0)
@@ -112,13 +112,13 @@ def test_a_large_file_is_read_by_a_process_of_its_own(client: FlaskClient, monke
 
 @pytest.mark.parametrize("job", ["..", "../../etc", "20260101-000000-abcdef", "x" * 200])
 def test_a_job_that_is_not_there_is_not_found(client: FlaskClient, job: str) -> None:
-    """Nothing outside uploads/ is looked at."""
+    """Nothing outside uploads/ is read."""
     assert client.get(f"/api/datasets/jobs/{job}").status_code in {400, 404}
     assert client.delete(f"/api/datasets/jobs/{job}").status_code in {400, 404, 405}
 
 
 def test_rows_are_paged_and_searched(client: FlaskClient) -> None:
-    """Any row, and rows by what is in them."""
+    """Any page of rows, and full-text search."""
     made = uploaded(client)["id"]
     page = client.get(f"/api/datasets/{made}/rows?offset=290&limit=20").get_json()
     assert (len(page["rows"]), page["rows"][0], page["total"]) == (10, ROWS[290], 300)
@@ -130,7 +130,7 @@ def test_rows_are_paged_and_searched(client: FlaskClient) -> None:
 
 
 def test_a_mapping_is_tried_kept_and_held_to_the_columns(client: FlaskClient) -> None:
-    """Extraction with a live preview; a pattern that cannot be read is refused by its field."""
+    """Extraction with a live preview; the error for an invalid pattern names its field."""
     made = uploaded(client)["id"]
     tried = client.post(
         f"/api/datasets/{made}/map",
@@ -151,7 +151,7 @@ def test_a_mapping_is_tried_kept_and_held_to_the_columns(client: FlaskClient) ->
 
 
 def test_a_pattern_that_never_ends_is_refused_in_words(client: FlaskClient) -> None:
-    """Catastrophic backtracking costs a fraction of a second, not the server; let alone, it would take for ever."""
+    """Catastrophic backtracking is cut off after a fraction of a second and does not block the server."""
     made = uploaded(client, json.dumps({"question": "q?", "answer": "a" * 50_000 + "!"}).encode())["id"]
     began = time.thread_time()
     mapping = {"extraction": "regex", "extraction_pattern": r"^(\w+\s?)*\s?(\w+\s?)*$"}
@@ -161,7 +161,7 @@ def test_a_pattern_that_never_ends_is_refused_in_words(client: FlaskClient) -> N
 
 
 def test_preparation_counts_and_shows_what_it_removes(client: FlaskClient) -> None:
-    """Exact and near duplicates, personal rows, unreadable references; then the prepared rows can be taken away."""
+    """Exact and near duplicates, rows with personal data, unreadable references; the result can be downloaded."""
     extra = [
         ROWS[0],
         {"question": "Write to anna.bauer@firma.de today, what is 3 + 4?", "answer": "#### 7"},
@@ -203,7 +203,7 @@ def test_preparation_counts_and_shows_what_it_removes(client: FlaskClient) -> No
 
 
 def test_a_dataset_in_a_mixture_is_in_use(client: FlaskClient) -> None:
-    """A run that waits needs every source of its mixture; deleting one is refused."""
+    """A queued run needs every source of its mixture; deleting one is refused."""
     made = uploaded(client)
     mix = [{"source": made["source"], "weight": 2.0}, {"source": "generated:arithmetic", "size": 200}]
     config = tiny("mixer") | {"dataset": {"source": "mix", "mix": mix}}
@@ -216,7 +216,7 @@ def test_a_dataset_in_a_mixture_is_in_use(client: FlaskClient) -> None:
 
 
 def test_generated_tasks_are_listed_and_previewed(client: FlaskClient) -> None:
-    """A hundred kinds; rows keep the entry that their own checker wants."""
+    """A hundred kinds; rows keep the entry that their checker needs."""
     tasks = client.get("/api/datasets/tasks").get_json()["tasks"]
     assert len(tasks) > 90
     assert {"chain_sum", "spell_backward"} <= {task["name"] for task in tasks}
@@ -233,7 +233,7 @@ def test_generated_tasks_are_listed_and_previewed(client: FlaskClient) -> None:
 
 
 def test_known_datasets_are_searched_and_filtered(client: FlaskClient) -> None:
-    """Every word of the search, and the category."""
+    """By every word of the query, and by category."""
     alpaca = client.get("/api/datasets/known?search=code alpaca").get_json()["datasets"]
     assert "allows non-commercial use only" in alpaca[0]["licence"]
     found = client.get("/api/datasets/known?search=word problems grade-school&category=math").get_json()
@@ -242,13 +242,13 @@ def test_known_datasets_are_searched_and_filtered(client: FlaskClient) -> None:
 
 
 def test_the_catalog_filters_by_the_address_on_both_pages(browser: Browser) -> None:
-    """Chips are links that keep each other's state; an unknown value filters nothing; each page has its own button."""
+    """Chips are links that keep each other's state; unknown values filter nothing; each page has its own button."""
     text = browser.get("/datasets?task=math&license=permissive&size=nonsense").get_data(as_text=True)
     assert "GSM8K" in text
     assert "OpenMath Reasoning" not in text  # CC BY
     assert "8 of 24 datasets" in text
     assert 'href="/datasets?task=math&amp;license=permissive&amp;size=small#known"' in text
-    assert 'href="/datasets?license=permissive#known"' in text  # the chip that is on leads to the page without it
+    assert 'href="/datasets?license=permissive#known"' in text  # the active chip links to the page without it
     text = browser.get("/datasets?reward=none").get_data(as_text=True)
     assert text.count('<span class="tag watch">No answer to check') == text.count('data-testid="known-row"') == 7
     assert "No dataset matches" in browser.get("/datasets?q=zzz").get_data(as_text=True)
@@ -259,7 +259,7 @@ def test_the_catalog_filters_by_the_address_on_both_pages(browser: Browser) -> N
 
 
 def test_the_catalog_leads_to_what_was_imported(app: Flask, home: Home, browser: Browser) -> None:
-    """A popular dataset that is on this machine already is opened rather than imported once more by accident."""
+    """A popular dataset that is already imported is opened, not imported again by accident."""
     made = uploaded(app.test_client())["id"]
     info = app.extensions["tunesmith"].library.info(made)
     assert ">Imported" not in browser.get("/datasets").get_data(as_text=True)
@@ -270,7 +270,7 @@ def test_the_catalog_leads_to_what_was_imported(app: Flask, home: Home, browser:
 
 
 def test_pasted_rows_become_a_dataset(app: Flask, browser: Browser) -> None:
-    """Without a script too, on both pages; the name is the person's; what cannot be read is said."""
+    """Works without scripts, on both pages; the user chooses the name; unreadable input gets a message."""
     form = {"pasted": "question,answer\nIs 2 even?,yes\nIs 3 even?,no\n", "pasted-name": " parity ", "action": "upload"}
     browser.get("/datasets")
     page = browser.get(browser.post("/datasets", form=form).headers["Location"]).get_data(as_text=True)
@@ -289,7 +289,7 @@ def test_pasted_rows_become_a_dataset(app: Flask, browser: Browser) -> None:
 
 
 def test_templates_are_kept_by_name(services: Services) -> None:
-    """Prompt, markers and chat template together; deleted by name."""
+    """Prompt, answer tags and chat template together; deleted by name."""
     services.library.save_template(" short ", {"system_prompt": "Be brief.", "solution_start": "[S]", "source": "x"})
     assert services.library.templates() == {"short": {"system_prompt": "Be brief.", "solution_start": "[S]"}}
     services.library.delete_template("short")
@@ -297,7 +297,7 @@ def test_templates_are_kept_by_name(services: Services) -> None:
 
 
 def test_the_manager_shows_every_dataset_and_each_one_whole(app: Flask) -> None:
-    """List, database, one dataset's page with paging, search, mapping and preparation, as a browser uses them."""
+    """List, database, and a dataset's page with paging, search, mapping and preparation, as a browser uses them."""
     browser = Browser(app)
     made = uploaded(app.test_client())["id"]
     text = browser.get("/datasets").get_data(as_text=True)

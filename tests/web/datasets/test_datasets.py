@@ -1,4 +1,4 @@
-"""Datasets over HTTP, as a program on this machine uses them."""
+"""Datasets over HTTP, as a local API client uses them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def upload(client: FlaskClient, data: bytes, name: str = "rows.jsonl") -> Any:
 
 
 def test_a_file_is_uploaded_listed_looked_into_and_deleted(client: FlaskClient, home: Home) -> None:
-    """The whole life of an upload, with real rows."""
+    """The full life cycle of an upload, with real rows."""
     made = upload(client, FIXTURE.read_bytes(), "../../gsm8k.jsonl")
     assert made.status_code == 201
     assert (made.get_json()["name"], made.get_json()["rows"], made.get_json()["columns"]) == (
@@ -64,7 +64,7 @@ def test_a_file_is_uploaded_listed_looked_into_and_deleted(client: FlaskClient, 
 def test_a_file_that_cannot_be_used_is_refused_in_words(
     client: FlaskClient, home: Home, name: str, data: bytes, words: str
 ) -> None:
-    """400, the one error shape, the line named, nothing kept."""
+    """400 in the standard error format, with the line; nothing is kept."""
     refused = upload(client, data, name)
     assert refused.status_code == 400
     assert refused.get_json()["error"]["code"] in {"invalid_input", "bad_rows"}
@@ -80,7 +80,7 @@ def test_an_upload_without_a_file_says_what_to_send(client: FlaskClient) -> None
 
 
 def test_a_file_above_the_limit_is_refused(settings: Settings, home: Home) -> None:
-    """MAX_UPLOAD_GB holds, and nothing is kept."""
+    """MAX_UPLOAD_GB is enforced, and nothing is kept."""
     app = create_app(Settings(home=home, database_url=settings.database_url, max_upload_gb=1e-5))
     refused = upload(app.test_client(), b'{"question": "a", "answer": "b"}\n' * 1000)
     assert refused.status_code == 413
@@ -91,7 +91,7 @@ def test_a_file_above_the_limit_is_refused(settings: Settings, home: Home) -> No
 
 @pytest.fixture
 def small_disk(home: Home) -> Iterator[Path]:
-    """uploads/ on a disk of 2 MB."""
+    """uploads/ on a 2 MB disk."""
     mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(home.uploads)]
     if os.geteuid() or subprocess.run(mount, capture_output=True, check=False).returncode:
         pytest.skip("mounting a small disk needs root")
@@ -101,7 +101,7 @@ def small_disk(home: Home) -> Iterator[Path]:
 
 @pytest.mark.parametrize("rows", [20_000, 80_000])
 def test_a_full_disk_is_said_and_leaves_no_partial_file(small_disk: Path, client: FlaskClient, rows: int) -> None:
-    """Whether it fills while the file arrives or while its rows are written."""
+    """Whether it fills up while the file is received or while its rows are written."""
     refused = upload(client, b'{"question": "a?", "answer": "some words to fill the disk"}\n' * rows)
     assert refused.status_code == 503
     assert "disk is full" in refused.get_json()["error"]["message"]
@@ -110,7 +110,7 @@ def test_a_full_disk_is_said_and_leaves_no_partial_file(small_disk: Path, client
 
 
 def test_a_dataset_in_use_is_not_deleted(client: FlaskClient) -> None:
-    """Refused while a run that waits needs it; the run is named."""
+    """Refused while a queued run needs it; the run is named."""
     made = upload(client, FIXTURE.read_bytes()).get_json()
     config = tiny("reader") | {"dataset": {"source": made["source"]}}
     assert client.post("/api/training/start", json={"config": config}).status_code == 202
@@ -133,20 +133,20 @@ def test_a_dataset_in_use_is_not_deleted(client: FlaskClient) -> None:
     ],
 )
 def test_a_preview_of_nothing_says_why(client: FlaskClient, body: dict[str, Any], status: int, field: str) -> None:
-    """Paths, unknown uploads, unknown tasks and misspelt fields."""
+    """Paths, unknown uploads, unknown tasks and misspelled fields."""
     refused = client.post("/api/datasets/preview", json=body)
     assert (refused.status_code, refused.get_json()["error"]["field"]) == (status, field)
 
 
 def test_the_generated_task_needs_no_file(client: FlaskClient) -> None:
-    """Rows and mapping at once."""
+    """Returns rows and mapping in one response."""
     seen = client.post("/api/datasets/preview", json={"path": "generated:arithmetic", "samples": 2}).get_json()
     assert seen["rows"][0] == {"question": "What is 21 + 12?", "answer": "33"}
     assert (seen["fields"]["instruction"], seen["fields"]["response"]) == ("question", "answer")
 
 
 def test_long_cells_are_cut_in_the_preview_only(client: FlaskClient, home: Home) -> None:
-    """A cell of 5 MB is stored whole and shown short."""
+    """A 5 MB cell is stored in full and truncated in the preview."""
     made = upload(client, b'{"question": "why?", "answer": "' + b"x" * 5_000_000 + b'"}').get_json()
     answer = client.post("/api/datasets/preview", json={"path": made["source"]}).get_json()["rows"][0]["answer"]
     assert len(answer) < 21_000
@@ -155,7 +155,7 @@ def test_long_cells_are_cut_in_the_preview_only(client: FlaskClient, home: Home)
 
 
 def test_the_deepest_row_that_is_accepted_breaks_no_page(client: FlaskClient) -> None:
-    """What the door lets in is shown by every page and answer of its dataset; deeper rows do not come in."""
+    """Every page and endpoint can show what the upload accepts; deeper rows are rejected."""
     inner = b"[" * (MAX_DEPTH - 1) + b"]" * (MAX_DEPTH - 1)
     made = upload(client, b'{"question": "why?", "answer": %s}' % inner).get_json()
     assert client.post("/api/datasets/preview", json={"path": made["source"]}).status_code == 200
@@ -167,7 +167,7 @@ def test_the_deepest_row_that_is_accepted_breaks_no_page(client: FlaskClient) ->
 
 
 def test_a_page_of_many_long_cells_stays_small(client: FlaskClient) -> None:
-    """A thousand columns, and a list of a million characters: a preview has a limit for all its cells together."""
+    """A thousand columns, and a list of a million characters: the preview limits all cells together."""
     row = {"question": "why?", "answer": ["x" * 100] * 10_000} | {f"c{i}": "y" * 9_000 for i in range(900)}
     made = upload(client, json.dumps(row).encode()).get_json()
     seen = client.post("/api/datasets/preview", json={"path": made["source"]})
@@ -177,7 +177,7 @@ def test_a_page_of_many_long_cells_stays_small(client: FlaskClient) -> None:
 
 
 def test_the_exact_prompt_is_shown_or_why_not(client: FlaskClient) -> None:
-    """With messages, reference and warm-up target; a mapping to no column is refused by its path."""
+    """With messages, reference and warm-up target; a mapping to a missing column is refused with its path."""
     config = tiny()
     seen = client.post("/api/datasets/prompts", json={"config": config, "samples": 2}).get_json()
     assert [one["reference"] for one in seen["prompts"]] == ["33", "41"]
@@ -188,7 +188,7 @@ def test_the_exact_prompt_is_shown_or_why_not(client: FlaskClient) -> None:
 
 
 def test_the_same_file_is_said_and_stored_once(client: FlaskClient, home: Home) -> None:
-    """The second answer is the first dataset; in pieces too; stored again only where that is asked for."""
+    """The second upload returns the first dataset, in chunks too; it is stored again only on request."""
     first = upload(client, FIXTURE.read_bytes(), "shop.jsonl").get_json()
     again = upload(client, FIXTURE.read_bytes(), "other.jsonl")
     assert (again.status_code, again.get_json()["already"]) == (200, True)
@@ -208,7 +208,7 @@ def in_pieces(client: FlaskClient, data: bytes, name: str = "shop.jsonl", **choi
 
 
 def test_a_first_line_that_may_be_a_row_is_asked_about(client: FlaskClient, home: Home) -> None:
-    """Refused in words with a code of its own, then read as the sender says; in pieces the bytes are kept meanwhile."""
+    """Refused with its own error code, then read as the client says; a chunked upload is kept meanwhile."""
     data = b"Hund,dog\nKatze,cat\n"
     refused = upload(client, data, "words.csv")
     assert (refused.status_code, refused.get_json()["error"]["code"]) == (400, "heading")
@@ -225,7 +225,7 @@ def test_a_first_line_that_may_be_a_row_is_asked_about(client: FlaskClient, home
 def test_a_large_file_is_asked_about_and_known_too(
     client: FlaskClient, monkeypatch: pytest.MonkeyPatch, data: bytes, state: str
 ) -> None:
-    """The process that reads it says so as the server itself does for a small one."""
+    """The import process reports this just as the server does for a small file."""
     known = upload(client, FIXTURE.read_bytes()).get_json()["id"]
     monkeypatch.setattr(incoming, "SMALL", 0)
     job = in_pieces(client, data, "words.csv").get_json()["id"]
@@ -239,7 +239,7 @@ def test_a_large_file_is_asked_about_and_known_too(
 
 
 def test_files_of_one_name_are_told_apart_and_name_their_runs(client: FlaskClient, app: Flask) -> None:
-    """In lists, pickers and the suggested name; a run keeps saying what it was made from."""
+    """In lists, pickers and the suggested name; a run keeps naming its source."""
     one = upload(client, b"question,answer\na?,1\n", "shop.csv").get_json()
     app.extensions["tunesmith"].wizard.put(dataset={"source": one["source"]})
     assert app.extensions["tunesmith"].wizard.config()["name"] == "SmolLM2 135M Instruct on shop.csv"
@@ -256,7 +256,7 @@ def test_files_of_one_name_are_told_apart_and_name_their_runs(client: FlaskClien
 
 
 def test_a_reward_that_compares_is_not_tried_without_an_answer_column(client: FlaskClient) -> None:
-    """Start, probe and bench say which column to choose; the guess leaves the choice open and says so."""
+    """Start, check and test page say which column to choose; the guess leaves the choice open and says so."""
     made = upload(client, b"asked,one,two\nWhy is it so?,b,c\nHow is it so?,d,e\n", "three.csv").get_json()
     assert (made["fields"]["response"], made["fields"]["ask"]) == (
         None,
@@ -278,7 +278,7 @@ def test_a_reward_that_compares_is_not_tried_without_an_answer_column(client: Fl
 
 
 def test_random_bytes_never_break_the_server(app: Flask, client: FlaskClient, home: Home) -> None:
-    """Uploads of noise under odd names: accepted or refused, never a 5xx, never outside uploads/."""
+    """Random bytes under odd names are accepted or refused: never a 5xx, never a file outside uploads/."""
     draw = random.Random(7)
     before = {path for path in home.root.rglob("*") if home.uploads not in path.parents}
     for name in ("../../../etc/x.jsonl", "a\x00b.csv", "é" * 300, "con.json", ".csv", "/abs.json", "a.parquet", ""):

@@ -1,4 +1,4 @@
-"""What a preparation's report says first, and how its lengths are drawn."""
+"""What the preparation report lists first, and how it draws the lengths."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def report(**changes: Any) -> dict[str, Any]:
 
 
 def test_the_worst_comes_first_with_what_a_button_can_change() -> None:
-    """By the share of rows that it touches; a few odd rows are counted below and are no concern."""
+    """Sorted by the share of affected rows; a few odd rows are counted below and are not a warning."""
     lengths = report()["lengths"] | {"cut_references": 0.5}
     shown = report_view(report(unparseable=40, left_out={"the question is empty": 1}, lengths=lengths))
     assert shown
@@ -33,7 +33,7 @@ def test_the_worst_comes_first_with_what_a_button_can_change() -> None:
 
 
 def test_without_a_concern_it_says_that_every_row_fits() -> None:
-    """And what the suggested lengths would cut."""
+    """And what the suggested lengths would cut off."""
     shown = report_view(report())
     assert shown
     assert shown.concerns == ()
@@ -41,7 +41,7 @@ def test_without_a_concern_it_says_that_every_row_fits() -> None:
 
 
 def test_rows_that_are_learned_are_measured_whole() -> None:
-    """One limit counts there: question and answer together."""
+    """One limit applies there: question and answer together."""
     lengths = report()["lengths"] | {"cut_examples": 0.12}
     shown = report_view(report(lengths=lengths))
     assert shown
@@ -50,7 +50,7 @@ def test_rows_that_are_learned_are_measured_whole() -> None:
 
 
 def test_both_axes_have_their_units() -> None:
-    """The last bar also holds what is longer, which its label says."""
+    """The last bar includes everything longer, as its label says."""
     shown = report_view(report())
     assert shown
     chart = shown.charts[0]
@@ -61,5 +61,5 @@ def test_both_axes_have_their_units() -> None:
 
 
 def test_nothing_prepared_is_no_report() -> None:
-    """The page then shows the form alone."""
+    """The page then shows only the form."""
     assert report_view(None) is None

@@ -1,4 +1,4 @@
-"""Evaluations over HTTP: what is asked for is what the worker gets, and its answers can be looked at and taken away."""
+"""Evaluations over HTTP: the worker gets what was requested, and its answers can be viewed and downloaded."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ BASE = "builtin:smollm2-135m-instruct"
 
 @pytest.fixture
 def trained(client: FlaskClient, services: Services) -> str:
-    """A run that is over, with held-out rows."""
+    """A finished run with held-out rows."""
     session_id = start(client, tiny("sums", max_steps=2))
     follow(services, session_id, "completed")
     prepared = services.settings.home.outputs / session_id / "prepared"
@@ -42,7 +42,7 @@ def trained(client: FlaskClient, services: Services) -> str:
 def test_a_run_without_a_reward_asks_what_scores_its_answers(
     client: FlaskClient, browser: Browser, trained: str, services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nothing is scored by a reward that it never had; the form begins with 'none'."""
+    """Its answers are not scored by a reward it never had; the form preselects 'none'."""
     install(monkeypatch)
     copied = {name: section for name, section in tiny("copies").items() if name not in {"reward", "training"}}
     services.database.update(trained, config={**copied, "method": "imitate"})
@@ -62,7 +62,7 @@ def begin(client: FlaskClient, *models: str, **body: Any) -> str:
 
 
 def ran(services: Services, evaluation_id: str, right: dict[int, set[int]], prompts: int = 30) -> None:
-    """Write what a worker would have: model ``m`` solves the prompts in ``right[m]``, the others have the form."""
+    """Write a worker's output: model ``m`` solves the prompts in ``right[m]``; its other answers are well-formed."""
     run = JobDir(services.settings.home.outputs / evaluation_id)
     writer = JsonlWriter(run.completions)
     for model, solved in right.items():
@@ -83,14 +83,14 @@ def ran(services: Services, evaluation_id: str, right: dict[int, set[int]], prom
 
 @pytest.fixture
 def compared(client: FlaskClient, services: Services, trained: str) -> str:
-    """The base solves three of thirty, the trained model eighteen, among them two of the three."""
+    """The base model solves 3 of 30; the trained model solves 18, including two of those three."""
     evaluation_id = begin(client, BASE, f"session:{trained}", session_id=trained, limit=30)
     ran(services, evaluation_id, {0: {0, 1, 29}, 1: set(range(18))})
     return evaluation_id
 
 
 def test_the_worker_gets_what_was_asked_for(client: FlaskClient, services: Services, trained: str) -> None:
-    """Held-out rows, frozen; reward, markers, system prompt and length of the training; greedy."""
+    """Frozen held-out rows; the reward, answer tags, system prompt and lengths of the training; greedy decoding."""
     evaluation_id = begin(client, BASE, f"session:{trained}", session_id=trained, limit=30)
     run = JobDir(services.settings.home.outputs / evaluation_id)
     spec = EvaluationSpec.model_validate(run.read_config())
@@ -104,14 +104,14 @@ def test_the_worker_gets_what_was_asked_for(client: FlaskClient, services: Servi
 
 
 def test_models_are_called_by_words(services: Services, trained: str) -> None:
-    """A run by its name, a checkpoint by its step, a base model and a file by what tells them apart."""
+    """A run by its name, a checkpoint by its step, a base model or file by what tells it apart."""
     label = services.evaluations.specifier.label
     assert [label(f"session:{trained}"), label(f"session:{trained}@2")] == ["sums", "sums (step 2)"]
     assert [label(BASE), label("/models/one/base.gguf")] == ["SmolLM2 135M Instruct", "base.gguf"]
 
 
 def test_prompts_come_from_a_file_or_a_dataset(client: FlaskClient, services: Services) -> None:
-    """Lines and JSON lines as they stand, without a score; a dataset is left to the worker."""
+    """Lines and JSON lines are used as they are, without a score; a dataset is left to the worker."""
     text = 'Say hello.\n{"question": "2 + 2", "answer": 4}\n'
     run = JobDir(services.settings.home.outputs / begin(client, BASE, text=text, rollout_engine="transformers"))
     rows = list(iter_lines(run.given))
@@ -149,7 +149,7 @@ def test_what_cannot_be_is_refused_with_its_field(client: FlaskClient, body: dic
 
 
 def test_the_report_is_of_the_pairs(client: FlaskClient, compared: str) -> None:
-    """Sixteen became right and one wrong: better, with McNemar's test and an interval."""
+    """Sixteen improved and one got worse: better, with McNemar's test and a confidence interval."""
     view = client.get(f"/api/evaluations/{compared}").json or {}
     report = view["reports"][0]
     assert (report["verdict"], report["only_second"], report["only_first"]) == ("better", 16, 1)
@@ -167,14 +167,14 @@ def test_the_report_is_of_the_pairs(client: FlaskClient, compared: str) -> None:
     ],
 )  # fmt: skip
 def test_results_are_filtered_and_paged(client: FlaskClient, compared: str, query: str, count: int) -> None:
-    """By text, by model, by right and wrong, by change."""
+    """By text, model, right or wrong, and change."""
     found = client.get(f"/api/evaluations/{compared}/results?{query}&limit=10").json or {}
     assert found["total"] == count
     assert len(found["rows"]) == min(10, count)
 
 
 def test_everything_can_be_taken_away(client: FlaskClient, compared: str) -> None:
-    """CSV with a line for each answer, JSON with all there is."""
+    """CSV with one line per answer; JSON with everything."""
     table = list(csv.DictReader(io.StringIO(client.get(f"/api/evaluations/{compared}/results.csv").text)))
     assert len(table) == 60
     assert [table[1][name] for name in ("model", "answer", "reward", "right", "numeric")] == [
@@ -186,7 +186,7 @@ def test_everything_can_be_taken_away(client: FlaskClient, compared: str) -> Non
 
 
 def test_what_was_answered_can_be_read_before_the_end(client: FlaskClient, services: Services, trained: str) -> None:
-    """Stopped after the first model and half of the second: rows, a report on the pairs there are, and Resume."""
+    """Stopped in the middle of the second model: rows, a report on the complete pairs, and Resume."""
     evaluation_id = begin(client, BASE, f"session:{trained}", session_id=trained, limit=30)
     ran(services, evaluation_id, {0: set()})
     ran(services, evaluation_id, {1: {0, 1, 2, 3, 4, 5, 6}}, prompts=12)
@@ -202,7 +202,7 @@ def test_what_was_answered_can_be_read_before_the_end(client: FlaskClient, servi
 
 
 def test_a_lost_database_loses_no_evaluation(services: Services, compared: str) -> None:
-    """Made again from its directory; a crash says what is kept."""
+    """It is restored from its directory; after a crash the page says what is kept."""
     services.database.delete(compared)
     rebuild(services.settings.home, services.database)
     job = services.database.job(compared, JobKind.EVALUATION)
@@ -212,7 +212,7 @@ def test_a_lost_database_loses_no_evaluation(services: Services, compared: str) 
 
 
 def test_the_pages_show_it(browser: Browser, services: Services, compared: str, trained: str) -> None:
-    """The list, the form filled in for a run, the verdict with a diff, the table with its filters, the run's own."""
+    """The list, the form prefilled for a run, the verdict with a diff, the table with filters, the run's own page."""
     assert "SmolLM2 135M Instruct and sums" in browser.get("/evaluations").text
     form = browser.get(f"/evaluations/new?session_id={trained}").text
     assert f'<option value="session:{trained}" selected>' in form
@@ -223,7 +223,7 @@ def test_the_pages_show_it(browser: Browser, services: Services, compared: str, 
     assert re.search(r"<dt>Smallest detectable difference</dt><dd>[\d.]+ in reward, with 80% power</dd>", page)
     assert "16 questions, page 1 of 1" in page
     report = services.evaluations.reports(compared)[0].model_dump(mode="json")
-    # Its place is there before the run ends, so that it appears on a page that is being looked at.
+    # The placeholder is there before the run ends, so that a live page can fill it.
     assert '<div id="run-evaluation" data-live hidden></div>' in browser.get(f"/runs/{trained}").text
     write_json(JobDir(services.settings.home.outputs / trained).evaluation, {"step": 2, "report": report})
     run = browser.get(f"/runs/{trained}").text
@@ -236,7 +236,7 @@ def test_the_pages_show_it(browser: Browser, services: Services, compared: str, 
 def test_a_finished_run_is_offered_before_a_newer_one_that_crashed(
     client: FlaskClient, browser: Browser, services: Services, trained: str
 ) -> None:
-    """Both have an adapter; asked for by its address, the crashed one is chosen."""
+    """Both have an adapter; the crashed run is chosen only if the address asks for it."""
     crashed = start(client, tiny("crashed"))
     follow(services, crashed, "completed")
     services.database.update(crashed, state=JobState.CRASHED)
@@ -248,7 +248,7 @@ def test_a_finished_run_is_offered_before_a_newer_one_that_crashed(
 
 
 def test_the_form_starts_one_and_keeps_what_was_typed(browser: Browser, services: Services) -> None:
-    """A wrong number is said at the form; a right one leads to the evaluation's page."""
+    """The error for a wrong number is shown on the form; a valid form redirects to the evaluation."""
     browser.get("/evaluations/new")
     form = {"model_1": BASE, "prompts": "typed", "typed": "What is 1 + 1?", "reward": "none", "temperature": "hot"}
     refused = browser.post("/evaluations/new", form=form)
@@ -263,7 +263,7 @@ def test_the_form_starts_one_and_keeps_what_was_typed(browser: Browser, services
 
 
 def test_a_diff_puts_both_texts_together() -> None:
-    """What stayed and what went is the first text, what stayed and what came the second, spaces and all."""
+    """Kept and removed parts give the first text, kept and added parts the second, including spaces."""
     before, after = "The sum of 2 and 3\n is  41.", "I think the sum is  5."
     pieces = word_diff(before, after)
     assert "".join(piece.text for piece in pieces if piece.kind != "new") == before
@@ -271,7 +271,7 @@ def test_a_diff_puts_both_texts_together() -> None:
 
 
 def test_what_an_evaluation_needs_is_not_deleted(client: FlaskClient, services: Services, trained: str) -> None:
-    """A run whose adapter answers in it, an export whose file does, the upload it asks: until it has ended."""
+    """The run or export that answers and the upload with the prompts, until the evaluation has ended."""
     exported = create(client, trained)
     finish(services, exported, "completed")
     rows = b"".join(b'{"question": "%d + 1", "answer": "%d"}\n' % (a, a + 1) for a in range(20))
@@ -290,7 +290,7 @@ def test_what_an_evaluation_needs_is_not_deleted(client: FlaskClient, services: 
 
 
 def test_the_top_bar_shows_the_job_at_work(browser: Browser, client: FlaskClient, services: Services) -> None:
-    """Whatever its kind, with a link to its page. A probe has the name of the button that starts it."""
+    """Every kind of job, with a link to its page. A probe is called what its start button says."""
     kinds = (
         (JobKind.EVALUATION, "evaluations", "Evaluation"),
         (JobKind.PROBE, "probe", "Check"),

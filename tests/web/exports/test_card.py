@@ -1,4 +1,4 @@
-"""The model card of an export: what it says, and what it keeps to itself."""
+"""The model card of an export: what it contains, and what it leaves out."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def card_of(home: Home, **about: Any) -> ModelCard:
 
 
 def test_a_card_says_what_a_model_is_made_of(home: Home) -> None:
-    """Base, data, reward, configuration, evaluation, comparison, versions, and how to make it again."""
+    """Base model, data, reward, configuration, evaluation, comparison, versions, and how to reproduce it."""
     lay_out(home)
     text = card_of(home).text
     for words in (
@@ -40,7 +40,7 @@ def test_a_card_says_what_a_model_is_made_of(home: Home) -> None:
 
 
 def test_a_card_of_a_local_model_names_no_path_and_no_licence_that_it_does_not_know(home: Home) -> None:
-    """Only the folder's last part; the Hub is told 'other'."""
+    """Only the folder's last part; the license is given to the Hub as 'other'."""
     lay_out(home)
     session = JobDir(home.outputs / SESSION)
     asked: dict[str, Any] = session.read_config()
@@ -74,14 +74,14 @@ def test_the_card_of_a_run_without_a_reward_has_its_loss(home: Home, monkeypatch
 
 @pytest.mark.parametrize("gone", [lambda home: shutil.rmtree(home.outputs / SESSION)])
 def test_a_card_without_its_run_still_has_a_head(home: Home, gone: Callable[[Home], None]) -> None:
-    """The run may have been deleted since."""
+    """The run may have been deleted."""
     lay_out(home)
     gone(home)
     assert card_of(home).data.to_dict()["pipeline_tag"] == "text-generation"
 
 
 def test_the_paired_evaluation_is_in_the_card_with_its_interval(home: Home) -> None:
-    """As the run wrote it at its end."""
+    """As the run wrote it when it ended."""
     from core.evaluation import Answered, RunEvaluation, paired_report
 
     lay_out(home)

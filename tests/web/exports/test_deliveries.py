@@ -1,4 +1,4 @@
-"""Finished exports sent to an Ollama server and to the Hub, by the real processes and the Hub's own client."""
+"""Exports sent to an Ollama server and to the Hub, with the real processes and the Hub's own client."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ GGUF = b"GGUF" + bytes(range(256)) * 4000
 
 @dataclass
 class Outside:
-    """An application with an Ollama server and a Hub beside it."""
+    """An application with a local Ollama server and Hub."""
 
     app: Flask
     ollama: OllamaServer
@@ -71,7 +71,7 @@ class Outside:
 
 
 def lay_out(home: Home) -> None:
-    """A finished run and its finished export, as their workers leave them."""
+    """A finished run and its finished export, as their workers write them."""
     session = JobDir(home.outputs / SESSION)
     session.prepared.mkdir(parents=True)
     config = tiny("sums | and more")
@@ -104,7 +104,7 @@ def lay_out(home: Home) -> None:
             "reward_drop_high": 0.2,
         }  # fmt: skip
         commands = [{"title": "Ollama", "text": "ollama run sums"}]
-        if state is JobState.COMPLETED:  # it is written last, so an export that failed has none
+        if state is JobState.COMPLETED:  # it is written last, so a failed export has none
             write_json(run.result, {"files": files, "commands": commands, "fidelity": [report]})
         run.write_status(JobStatus(state=state, step=1, max_steps=1))
 
@@ -112,7 +112,7 @@ def lay_out(home: Home) -> None:
 @pytest.fixture
 def outside(home: Home, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Outside]:
     lay_out(home)
-    monkeypatch.setattr(deliveries, "QUICK", PATIENCE)  # The server beside it may be slow where the machine is.
+    monkeypatch.setattr(deliveries, "QUICK", PATIENCE)  # The server may be slow on a busy machine.
     with OllamaServer() as ollama, UploadHub({}) as hub:
         told = replace(settings, ollama_host=ollama.address, hf_token=TOKEN, hf_endpoint=hub.endpoint)
         app = create_app(told)
@@ -123,7 +123,7 @@ def outside(home: Home, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_an_export_becomes_a_model_in_ollama_and_answers(outside: Outside) -> None:
-    """Its blob under its own hash, the Modelfile's parts in the create request, and a first answer from there."""
+    """The blob is stored under its hash, the create request has the Modelfile's parts, and the model answers."""
     assert outside.client.get("/api/deliveries/targets").get_json()["ollama"]["version"] == "0.12.6"
     response = outside.send(to="ollama", name="sums:v1")
     assert response.status_code == 202, response.get_json()
@@ -144,7 +144,7 @@ def test_an_export_becomes_a_model_in_ollama_and_answers(outside: Outside) -> No
 
 
 def test_the_conversation_there_goes_on(outside: Outside) -> None:
-    """Each turn carries those before it, and is kept."""
+    """Each turn includes the previous ones and is saved."""
     outside.send(to="ollama", name="sums")
     outside.ended()
     answer = outside.client.post(f"/api/exports/{EXPORT}/deliveries/1/chat", json={"message": "And 5 + 5?"})
@@ -155,7 +155,7 @@ def test_the_conversation_there_goes_on(outside: Outside) -> None:
 
 
 def test_a_model_of_that_name_is_replaced_only_on_request(outside: Outside) -> None:
-    """And a file that is there already is not sent again."""
+    """A file that is already there is not sent again."""
     outside.send(to="ollama", name="sums")
     outside.ended()
     outside.send(to="ollama", name="sums")
@@ -169,7 +169,7 @@ def test_a_model_of_that_name_is_replaced_only_on_request(outside: Outside) -> N
 
 
 def test_what_ollama_says_of_a_refusal_is_passed_on(outside: Outside) -> None:
-    """A file that is no GGUF, one that was changed after it was made, an adapter that it no longer takes."""
+    """A file that is not a GGUF, a file changed after the export, an adapter that Ollama does not accept."""
     path = outside.home.exports / EXPORT / "files" / "sums-Q4_K_M.gguf"
     path.write_bytes(b"JUNK" + GGUF[4:])
     outside.send(to="ollama", name="sums")
@@ -182,7 +182,7 @@ def test_what_ollama_says_of_a_refusal_is_passed_on(outside: Outside) -> None:
 
 
 def test_an_adapter_names_its_base(outside: Outside) -> None:
-    """Where Ollama takes adapters, it is put on the model that it has."""
+    """Where Ollama accepts adapters, it is applied to the base model there."""
     outside.send(to="ollama", name="sums-adapter", base="smollm2:135m")
     assert outside.ended()["status"] == "done"
     made = outside.ollama.models["sums-adapter"]
@@ -192,7 +192,7 @@ def test_an_adapter_names_its_base(outside: Outside) -> None:
 
 @pytest.mark.parametrize("to", ["ollama", "hub"])
 def test_sending_is_cancelled_and_taken_up_again(outside: Outside, to: str) -> None:
-    """Nothing half sent is visible there; the second try ends."""
+    """A partial upload is not visible there; the second attempt completes."""
     outside.ollama.go.clear()
     outside.hub.go.clear()
     outside.send(to=to, name="sums")
@@ -205,13 +205,13 @@ def test_sending_is_cancelled_and_taken_up_again(outside: Outside, to: str) -> N
     assert all(repo.files == {} for repo in outside.hub.repos.values())
     outside.ollama.go.set()
     outside.hub.go.set()
-    # The repository was made before the first byte was sent; it is still empty, so no confirmation is asked for.
+    # The repository was created before the first upload and is still empty, so no confirmation is needed.
     outside.client.post(f"/api/exports/{EXPORT}/deliveries/1/resume")
     assert outside.ended()["status"] == "done"
 
 
 def test_an_export_goes_to_the_hub_with_its_card(outside: Outside) -> None:
-    """Private, large files by their hash and in pieces, all visible by one commit; the address is shown."""
+    """Private, large files by hash and in parts, published in one commit; the address is shown."""
     response = outside.send(to="hub", name="sums")
     assert response.status_code == 202, response.get_json()
     ended = outside.ended()
@@ -230,7 +230,7 @@ def test_an_export_goes_to_the_hub_with_its_card(outside: Outside) -> None:
 
 
 def test_a_repository_that_exists_is_not_written_over_unasked(outside: Outside) -> None:
-    """Nothing is sent; with a confirmation files of the same names are replaced and others stay."""
+    """Nothing is sent; after a confirmation, files with the same names are replaced and others stay."""
     outside.hub.repos["me/sums"] = Repo({"README.md": b"mine", "notes.txt": b"kept"}, kind="model")
     outside.send(to="hub", name="me/sums")
     refused = outside.ended()
@@ -244,7 +244,7 @@ def test_a_repository_that_exists_is_not_written_over_unasked(outside: Outside) 
 
 
 def test_a_token_is_needed_and_told_to_nobody(outside: Outside, settings: Settings) -> None:
-    """Without one nothing starts; one that may only read is named in words; it is in no file, log or answer."""
+    """Without one nothing starts; a read-only one gets a clear error; it is in no file, log or response."""
     without = create_app(settings)
     answer = without.test_client().post(f"/api/exports/{EXPORT}/deliveries", json={"to": "hub", "name": "sums"})
     assert (answer.status_code, "HF_TOKEN" in answer.get_json()["error"]["message"]) == (409, True)
@@ -269,20 +269,20 @@ def test_a_token_is_needed_and_told_to_nobody(outside: Outside, settings: Settin
     ],
 )
 def test_what_cannot_be_sent_is_refused(outside: Outside, body: dict[str, str], status: int, words: str) -> None:
-    """In words, and without a delivery."""
+    """With a message, and no delivery is created."""
     answer = outside.send(**body)
     assert (answer.status_code, words in answer.get_json()["error"]["message"]) == (status, True)
     assert outside.client.get(f"/api/exports/{EXPORT}/deliveries").get_json() == {"deliveries": []}
 
 
 def test_an_export_that_failed_is_not_sent(outside: Outside) -> None:
-    """Its files are not finished, whatever lies there."""
+    """Its files are incomplete, whatever is on the disk."""
     answer = outside.client.post(f"/api/exports/{BROKEN}/deliveries", json={"to": "ollama", "name": "sums"})
     assert (answer.status_code, "not finished" in answer.get_json()["error"]["message"]) == (409, True)
 
 
 def test_a_delivery_goes_on_while_the_server_is_down(outside: Outside, settings: Settings) -> None:
-    """The next server finds it finished; one that was killed counts as failed; one under way keeps its export."""
+    """The next server finds it finished; a killed one counts as failed; a running one protects its export."""
     outside.ollama.go.clear()
     outside.send(to="ollama", name="sums")
     outside.app.extensions["tunesmith"].close()
@@ -314,7 +314,7 @@ def replace_app(outside: Outside, app: Flask) -> Outside:
 
 
 def test_the_page_offers_what_there_is(outside: Outside, home: Home, settings: Settings) -> None:
-    """With a server and a token two forms; without, a word on what to do; and the conversation once it is there."""
+    """With a server and a token, two forms; without, what to do; and the conversation once the model is there."""
     browser = Browser(outside.app)
     page = browser.get(f"/exports/{EXPORT}").get_data(as_text=True)
     assert 'data-testid="form-ollama"' in page

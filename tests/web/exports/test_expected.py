@@ -1,4 +1,4 @@
-"""What the export form says of each format before anything is made."""
+"""What the export form says about each format before anything is exported."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SETTINGS = {
 
 
 def write_model(folder: Path, *, dtype: str = "BF16") -> None:
-    """A model's settings and the header of its weights; the weights themselves are never read."""
+    """A model's config and the header of its weights; the weights themselves are never read."""
     entries = {name: {"dtype": dtype, "shape": dims, "data_offsets": [0, 0]} for name, dims in SMOLLM.items()}
     entries["lm_head.weight"] = entries["model.embed_tokens.weight"]
     header = json.dumps({"__metadata__": {"format": "pt"}, **entries}).encode()
@@ -54,7 +54,7 @@ def run(services: Services, home: Home, run_id: str, model: str = MODEL) -> None
 
 
 def checked(services: Services, home: Home, run_id: str, export_id: str, verdict: str) -> None:
-    """An export of a run whose Q4_K_M came to a verdict."""
+    """An export of a run whose Q4_K_M has a verdict."""
     job = new_job(export_id, {"kind": "export", "session_id": run_id, "format": "gguf", "created_at": export_id})
     job.state = "completed"
     services.database.add(job)
@@ -71,7 +71,7 @@ def tags(page: str, choice: str) -> list[str]:
 def test_sizes_come_from_the_base_models_own_tensors(
     client: FlaskClient, services: Services, home: Home, base: Path
 ) -> None:
-    """Of the chosen run, with what the format costs; the disk's free space beside them."""
+    """For the chosen run, with what the format costs in quality; free disk space is shown too."""
     write_model(base)
     run(services, home, "r1")
     page = client.get("/exports").get_data(as_text=True)
@@ -87,7 +87,7 @@ def test_sizes_come_from_the_base_models_own_tensors(
 def test_a_base_model_that_is_not_here_has_rough_sizes_or_none(
     client: FlaskClient, services: Services, home: Home
 ) -> None:
-    """By its number of weights where it is a listed one."""
+    """Based on its parameter count if it is a listed model."""
     run(services, home, "r1", "Qwen/Qwen3-4B")
     run(services, home, "r2", "somebody/unknown")
     assert tags(client.get("/exports?session_id=r1").get_data(as_text=True), "gguf-q8_0")[0] == "about 4.2 GB"
@@ -99,7 +99,7 @@ def test_a_base_model_that_is_not_here_has_rough_sizes_or_none(
 def test_earlier_checks_on_this_machine_count_over_what_is_usual(
     client: FlaskClient, services: Services, home: Home
 ) -> None:
-    """Those of the run itself over those of others; unverified ones say nothing."""
+    """Checks of the same run outweigh those of others; unverified files do not count."""
     run(services, home, "r1")
     run(services, home, "r2")
     checked(services, home, "r2", "e1", "loses_quality")
@@ -113,7 +113,7 @@ def test_earlier_checks_on_this_machine_count_over_what_is_usual(
 
 @pytest.mark.parametrize("content", [b"", b"\xff" * 8, b"\x02\0\0\0\0\0\0\0{}", b"\x04\0\0\0\0\0\0\0null"])
 def test_a_damaged_model_has_no_shape(home: Home, base: Path, content: bytes) -> None:
-    """Whatever is in the file, and if it is stored with fewer bits."""
+    """Whatever the file contains, and if its weights are quantized."""
     write_model(base)
     assert shape_of(MODEL, home) is not None
     (base / "model.safetensors").write_bytes(content)
@@ -124,7 +124,7 @@ def test_a_damaged_model_has_no_shape(home: Home, base: Path, content: bytes) ->
 
 
 def test_every_quantization_says_what_it_costs(client: FlaskClient, services: Services, home: Home) -> None:
-    """The page lists each once, in words."""
+    """The page lists each one once, in plain words."""
     run(services, home, "r1")
     page = client.get("/exports").get_data(as_text=True)
     assert all(page.count(f'name="quantization" value="{kind.value}"') == 1 for kind in Quantization)

@@ -27,7 +27,7 @@ from tests.web.runs.test_runs import follow, start
 
 @pytest.fixture(scope="module")
 def once(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a run that was trained to its end, once for all."""
+    """The folder of a completed run, trained once for all tests."""
     home = Home(tmp_path_factory.mktemp("trained"))
     folder = home.cache / "models" / "smollm2-135m-instruct"
     folder.mkdir(parents=True)
@@ -65,7 +65,7 @@ def create(client: FlaskClient, session_id: str) -> str:
 
 
 def test_an_export_is_made_listed_and_downloaded(client: FlaskClient, services: Services, trained: str) -> None:
-    """What is downloaded is what lies on disk, in whole and in part."""
+    """The download equals the file on disk, in full and by range."""
     export_id = create(client, trained)
     finish(services, export_id, "completed")
     listed = (client.get("/api/exports/list").json or {})["exports"]
@@ -83,7 +83,7 @@ def test_an_export_is_made_listed_and_downloaded(client: FlaskClient, services: 
 def test_only_an_exports_own_files_are_downloaded(
     client: FlaskClient, services: Services, trained: str, file: str
 ) -> None:
-    """A name that leads out of the folder, or nowhere, is a 404."""
+    """A name that points outside the folder, or to nothing, is a 404."""
     export_id = create(client, trained)
     finish(services, export_id, "completed")
     response = client.get(f"/api/exports/{export_id}/download/{file}")
@@ -92,7 +92,7 @@ def test_only_an_exports_own_files_are_downloaded(
 
 
 def test_a_link_out_of_the_folder_is_not_followed(client: FlaskClient, services: Services, trained: str) -> None:
-    """Even a link that lies among the files."""
+    """Even a symlink among the files."""
     export_id = create(client, trained)
     finish(services, export_id, "completed")
     home = services.settings.home
@@ -101,7 +101,7 @@ def test_a_link_out_of_the_folder_is_not_followed(client: FlaskClient, services:
 
 
 def test_a_cancelled_export_leaves_no_file(client: FlaskClient, services: Services, trained: str) -> None:
-    """It is stopped, and can be deleted then, not before."""
+    """It is stopped; it can be deleted only after that."""
     with held(services.settings.home.root):
         export_id = create(client, trained)
         finish(services, export_id, "running")
@@ -134,13 +134,13 @@ def test_a_cancelled_export_leaves_no_file(client: FlaskClient, services: Servic
 def test_an_unknown_format_is_refused_with_what_is_known(
     client: FlaskClient, trained: str, body: dict[str, str], field: str
 ) -> None:
-    """The answer names the field."""
+    """The error names the field."""
     response = client.post("/api/exports/create", json={"session_id": trained, **body})
     assert (response.status_code, (response.json or {})["error"]["field"]) == (400, field)
 
 
 def test_a_run_without_an_adapter_is_not_exported(client: FlaskClient) -> None:
-    """One that waits, and one that was stopped before its first checkpoint."""
+    """A queued run, and one that was stopped before its first checkpoint."""
     session_id = start(client, tiny())
     body = {"session_id": session_id, "format": "adapter"}
     assert client.post("/api/exports/create", json=body).status_code == 409
@@ -149,7 +149,7 @@ def test_a_run_without_an_adapter_is_not_exported(client: FlaskClient) -> None:
 
 
 def test_a_run_is_not_deleted_under_its_export(client: FlaskClient, services: Services, trained: str) -> None:
-    """The export reads the run's adapter: 409 until it is over."""
+    """The export reads the run's adapter: 409 until it has ended."""
     export_id = create(client, trained)
     assert client.delete(f"/api/training/sessions/{trained}").status_code == 409
     finish(services, export_id, "completed")
@@ -158,7 +158,7 @@ def test_a_run_is_not_deleted_under_its_export(client: FlaskClient, services: Se
 
 
 def test_several_quantizations_are_one_export(client: FlaskClient, services: Services, trained: str) -> None:
-    """Largest first, each once; the old single field still counts."""
+    """Largest first, without duplicates; the old single field still works."""
     body = {"session_id": trained, "format": "gguf", "quantization": "q2_k", "quantizations": ["q4_k_m", "f16", "q2_k"]}
     made = client.post("/api/exports/create", json={**body, "importance_matrix": True}).json or {}
     view = services.exports.get(made["export_id"])
@@ -170,7 +170,7 @@ def test_several_quantizations_are_one_export(client: FlaskClient, services: Ser
 
 
 def test_an_export_of_an_older_version_is_still_shown(client: FlaskClient, services: Services, trained: str) -> None:
-    """Its file names one quantization."""
+    """Its file names a single quantization."""
     export_id = create(client, trained)
     finish(services, export_id, "completed")
     services.database.update(export_id, config={"session_id": trained, "format": "gguf", "quantization": "q8_0"})
@@ -179,7 +179,7 @@ def test_an_export_of_an_older_version_is_still_shown(client: FlaskClient, servi
 
 
 def test_all_files_come_as_one_zip(client: FlaskClient, services: Services, trained: str) -> None:
-    """Without compression and without a copy on the disk; what is in it is what lies there."""
+    """Uncompressed and without a temporary copy; its content equals the files on disk."""
     export_id = create(client, trained)
     finish(services, export_id, "completed")
     folder = services.settings.home.exports / export_id
@@ -196,7 +196,7 @@ def test_all_files_come_as_one_zip(client: FlaskClient, services: Services, trai
 
 
 def test_the_checkpoint_must_be_there(client: FlaskClient, services: Services, trained: str) -> None:
-    """Those that the run has kept are named."""
+    """The error lists the checkpoints that the run has kept."""
     body = {"session_id": trained, "format": "merged", "checkpoint": 77}
     answer = client.post("/api/exports/create", json=body)
     assert (answer.status_code, (answer.json or {})["error"]["field"]) == (404, "checkpoint")
@@ -206,7 +206,7 @@ def test_the_checkpoint_must_be_there(client: FlaskClient, services: Services, t
 def test_a_folder_from_elsewhere_is_taken_where_it_is_an_adapter(
     client: FlaskClient, services: Services, tmp_path: Path
 ) -> None:
-    """Its own file names the base; without an adapter in it, or without that base, it is refused."""
+    """Its config names the base; without an adapter or without that base, it is refused."""
     folder = tmp_path / "theirs"
     body = {"format": "merged", "adapter": str(folder)}
     assert client.post("/api/exports/create", json=body).status_code == 404
@@ -223,7 +223,7 @@ def test_a_folder_from_elsewhere_is_taken_where_it_is_an_adapter(
 
 
 def test_a_broken_export_says_why_and_offers_nothing(client: FlaskClient, services: Services, trained: str) -> None:
-    """What the check found is on the page of an export that failed; its files are not."""
+    """The page of a failed export shows what the check found, but no downloads."""
     with held(services.settings.home.root):
         export_id = create(client, trained)
         finish(services, export_id, "running")
@@ -240,7 +240,7 @@ def test_a_broken_export_says_why_and_offers_nothing(client: FlaskClient, servic
 
 
 def test_what_each_tensor_became_is_short() -> None:
-    """Layers of one type are one line, and those that differ say where."""
+    """Layers of the same type share one line; layers that differ are named."""
     tensors = {f"blk.{layer}.ffn_down.weight": "Q6_K" if layer in {0, 1, 5} else "Q4_K" for layer in range(6)}
     lines = tensor_lines({"token_embd.weight": "Q6_K", **tensors, "blk.0.attn_q.weight": "Q4_K"})
     assert lines == (
@@ -251,7 +251,7 @@ def test_what_each_tensor_became_is_short() -> None:
 
 
 def test_the_form_asks_for_what_the_interface_does(browser: Browser, services: Services, trained: str) -> None:
-    """Ticked formats, matrix and checkpoint reach the export; a format that takes none is refused in a sentence."""
+    """Chosen formats, matrix and checkpoint reach the export; a format that takes no matrix is refused."""
     browser.get(f"/exports?session_id={trained}")
     form = {
         "session_id": trained,

@@ -1,4 +1,4 @@
-"""An export that llama.cpp crashed on: kept, said to be unverified, and compared again by one button."""
+"""An export that llama.cpp crashed on: kept, marked unverified, and checked again with one button."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.web.runs.test_runs import follow, start
 
 
 def unverified(client: FlaskClient, services: Services, name: str = "unverified") -> str:
-    """An export whose worker says that llama.cpp crashed."""
+    """An export whose worker reports that llama.cpp crashed."""
     session_id = start(client, tiny(name, max_steps=1))
     follow(services, session_id, "completed")
     export_id = create(client, session_id)
@@ -34,7 +34,7 @@ def page(client: FlaskClient, export_id: str) -> str:
 
 
 def test_the_file_is_kept_and_said_to_be_unverified(client: FlaskClient, services: Services) -> None:
-    """On its page, in the list, in the interface and in the terminal; it can be downloaded and talked to."""
+    """On its page, in the list, the API and the terminal; it can be downloaded and chatted with."""
     export_id = unverified(client, services)
     view = client.get(f"/api/exports/{export_id}").json or {}
     assert (view["status"], view["unverified"], view["verifying"]) == ("completed", ["model.gguf"], False)
@@ -51,7 +51,7 @@ def test_the_file_is_kept_and_said_to_be_unverified(client: FlaskClient, service
 
 
 def test_one_button_compares_it_again(browser: Browser, client: FlaskClient, services: Services) -> None:
-    """Nothing is made anew; meanwhile the files stay, and the page says what is going on."""
+    """Nothing is exported again; meanwhile the files stay, and the page shows the progress."""
     export_id = unverified(client, services)
     browser.get(f"/exports/{export_id}")
     with held(services.settings.home.root):
@@ -70,7 +70,7 @@ def test_one_button_compares_it_again(browser: Browser, client: FlaskClient, ser
 
 
 def test_a_comparison_that_is_cancelled_changes_nothing(client: FlaskClient, services: Services) -> None:
-    """Neither one that waits nor one that runs."""
+    """Whether it is queued or running."""
     export_id = unverified(client, services)
     assert client.post(f"/api/exports/{export_id}/verify").status_code == 202
     client.post(f"/api/exports/{export_id}/cancel")
@@ -90,7 +90,7 @@ def test_a_comparison_that_is_cancelled_changes_nothing(client: FlaskClient, ser
 
 
 def test_a_comparison_whose_worker_is_killed_changes_nothing(client: FlaskClient, services: Services) -> None:
-    """The files are there, and what happened is said."""
+    """The files are kept, and the page says what happened."""
     export_id = unverified(client, services, "dies")
     client.post(f"/api/exports/{export_id}/verify")
     finish(services, export_id, "completed")
@@ -105,7 +105,7 @@ def test_a_comparison_whose_worker_is_killed_changes_nothing(client: FlaskClient
 def test_a_database_made_again_knows_the_files(
     client: FlaskClient, services: Services, home: Home, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """Whatever a later comparison had come to."""
+    """Whatever the later comparison found."""
     export_id = unverified(client, services)
     run_dir = JobDir(home.exports / export_id)
     status = run_dir.read_status()
@@ -118,7 +118,7 @@ def test_a_database_made_again_knows_the_files(
 
 
 def test_what_would_only_repeat_is_not_the_first_button(client: FlaskClient, services: Services) -> None:
-    """'Export again' is there for a file that was broken, and not recommended."""
+    """'Export again' is offered for a broken file, but is not the primary button."""
     session_id = start(client, tiny(max_steps=1))
     follow(services, session_id, "completed")
     with held(services.settings.home.root):

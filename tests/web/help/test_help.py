@@ -1,4 +1,4 @@
-"""The help: its contents, search and documents, and what else is new."""
+"""Help: its contents, search and documents, and What's new."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def text(browser: Browser, path: str) -> str:
 
 
 def test_every_topic_in_the_contents_opens_under_its_own_title(browser: Browser) -> None:
-    """Guides first, 'Your first 10 minutes' before all others; every document of docs/ but the decisions is there."""
+    """Guides first, 'Your first 10 minutes' at the top; every document in docs/ except the decisions is listed."""
     contents = text(browser, "/help")
     topics = [topic for chapter in chapters() for topic in chapter.topics]
     assert topics[0].title == "Your first 10 minutes"
@@ -34,13 +34,13 @@ def test_every_topic_in_the_contents_opens_under_its_own_title(browser: Browser)
 
 
 def test_a_topic_that_does_not_exist_is_not_found(browser: Browser) -> None:
-    """Neither a mistyped one nor a file that is not meant for the help."""
+    """Neither a mistyped one nor a file that is not part of the help."""
     for path in ("/help/nothing", "/help/reference/nothing", "/help/reference/decisions-login", "/help/..%2Fapi"):
         assert browser.get(path).status_code == 404, path
 
 
 def test_the_search_finds_words_in_titles_first(browser: Browser) -> None:
-    """All words must be there, in any order; what was found is marked, and what was typed is only text.
+    """All words must match, in any order; matches are highlighted, and the query is shown as plain text.
 
     A result shows the section's heading once, as its title.
     """
@@ -57,7 +57,7 @@ def test_the_search_finds_words_in_titles_first(browser: Browser) -> None:
 
 
 def test_a_document_is_shown_without_raw_html_and_foreign_links(tmp_path: Path) -> None:
-    """Markup is text, pictures are left out, and links lead to the help, this server or a website, or nowhere."""
+    """HTML is escaped, images are omitted, and links go to the help, this server or a website, or are removed."""
     file = tmp_path / "page.md"
     file.write_text(
         "# Title\n\nIntro <script>alert(1)</script> ![picture](x.png) [bad](javascript:alert(1)) "
@@ -83,7 +83,7 @@ def test_documents_link_to_each_other_where_the_help_shows_them() -> None:
 
 
 def test_a_changed_document_is_read_again(tmp_path: Path) -> None:
-    """A document is kept as long as its file stays the same."""
+    """A document is cached as long as its file is unchanged."""
     file = tmp_path / "page.md"
     file.write_text("# One\n", encoding="utf-8")
     assert document(file).title == "One"
@@ -93,7 +93,7 @@ def test_a_changed_document_is_read_again(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("path", ["/help/shortcuts", "/help/glossary", "/help/whats-new"])
 def test_one_place_for_each_list(browser: Browser, path: str) -> None:
-    """Shortcuts, terms and versions are on their page."""
+    """Shortcuts, terms and versions each have their own page."""
     page = text(browser, path)
     expected = {
         "/help/shortcuts": [words for pair in SHORTCUTS for words in pair],
@@ -104,5 +104,5 @@ def test_one_place_for_each_list(browser: Browser, path: str) -> None:
 
 
 def test_every_page_names_the_version_and_leads_to_what_is_new(browser: Browser) -> None:
-    """The mark itself is the script's: it knows which version this browser has seen."""
+    """The script adds the badge: it knows which version this browser has seen."""
     assert f'href="/help/whats-new" data-version="{VERSION}"' in text(browser, "/runs")

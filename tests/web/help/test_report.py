@@ -1,4 +1,4 @@
-"""The report for whoever helps with a problem: what is in it, and what never is."""
+"""The problem report: what it contains, and what it never contains."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.conftest import Browser
 
 
 def test_the_report_has_versions_the_machine_and_the_newest_failure(browser: Browser, services: Services) -> None:
-    """On the page and as a file; remarks of native libraries and the home folder's path are left out."""
+    """On the page and as a file; messages of native libraries and the path of the home folder are left out."""
     home = services.settings.home
     sample.fill(home.root)
     run = JobDir(home.outputs / sample.CRASHED)
@@ -52,7 +52,7 @@ def test_the_report_has_versions_the_machine_and_the_newest_failure(browser: Bro
     ],
 )
 def test_no_secret_is_in_a_report(services: Services, line: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither those of known forms nor the ones of this installation."""
+    """Neither of known formats nor of this installation."""
     monkeypatch.setenv("TUNESMITH_JUDGE_KEY", "battery-staple")
     settings = replace(services.settings, token="correct-horse-battery")
     shown = redacted(line, settings)
@@ -61,7 +61,7 @@ def test_no_secret_is_in_a_report(services: Services, line: str, monkeypatch: py
 
 
 def test_home_folders_are_not_named(services: Services) -> None:
-    """This person's is '~', and another's name is left out too."""
+    """The user's own is '~', and other users' names are removed too."""
     shown = redacted(f"{Path.home()}/models /home/jane/rows.csv /Users/joe/x", services.settings)
     assert "jane" not in shown
     assert "joe" not in shown
@@ -69,7 +69,7 @@ def test_home_folders_are_not_named(services: Services) -> None:
 
 
 def test_the_last_warnings_of_the_server_are_kept() -> None:
-    """With their tracebacks, up to a limit, and nothing below a warning."""
+    """With tracebacks, up to a limit, and nothing below a warning."""
     kept = RecentLog(most=2)
     log = logging.getLogger("tests.report")
     log.addHandler(kept)

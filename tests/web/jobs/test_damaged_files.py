@@ -1,4 +1,4 @@
-"""Ten thousand damaged files: no server error, no job that waits forever, no other job's row lost."""
+"""Ten thousand damaged files: no server error, no job that waits forever, no loss for other jobs."""
 
 from __future__ import annotations
 
@@ -55,8 +55,8 @@ class Kind:
     """A kind of job or dataset: its folder, and the addresses to check.
 
     Attributes:
-        parent: Of the folders, as a part of the home folder.
-        looks: Addresses, that of its page first; ``{}`` stands for the id.
+        parent: The parent folder, relative to the home folder.
+        looks: Addresses, its page first; ``{}`` stands for the id.
     """
 
     parent: str
@@ -221,7 +221,7 @@ _LAYOUTS = {
 
 
 class Round:
-    """A home folder full of damage beside two healthy runs, and a server on it."""
+    """A home folder full of damage with two healthy runs, and a server on it."""
 
     def __init__(self, home: Home, settings: Settings, number: int) -> None:
         self.chance = random.Random(number)
@@ -237,7 +237,7 @@ class Round:
         folders = {job_id: lay_out(home, kind, job_id) for job_id, kind in self.jobs.items()}
         lay_out(home, "queued", "z-waiting")
         self.known = bool(number % 2)
-        if self.known:  # The database is older than the damage, else it is made from what is left.
+        if self.known:  # The database is older than the damage, or else it is rebuilt from what is left.
             (home.root / "catalogue.db").unlink(missing_ok=True)
             database = Database(settings.database_url)
             rebuild(home, database)
@@ -248,12 +248,12 @@ class Round:
             (home.root / "catalogue.db").unlink(missing_ok=True)
 
     def harm(self, job_id: str, folder: Path) -> None:
-        """Damage one file of a job, or most of them as a broken disk does; those of many lines at several places."""
+        """Damage one file of a job, or most of them as a failing disk does; long files in several places."""
         files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != "model.gguf")
         if self.chance.random() < 0.2:
             self._damage(job_id, self.chance.choice(files), self.chance.choice(list(DAMAGES)))
             return
-        spared = self.chance.choice(files)  # the one whose loss hides the others, as often as any
+        spared = self.chance.choice(files)  # sometimes the file whose loss would hide the other damage
         for path in files:
             name = self.chance.choice([name for name in DAMAGES if name != "its folder deleted"])
             if path is not spared:
@@ -278,14 +278,14 @@ class Round:
         return app
 
     def look(self, client: FlaskClient, job_ids: list[str]) -> None:
-        """Of each job its page, which reads all of its files, or one of the answers to programs."""
+        """Request each job's page, which reads all of its files, or one of its API endpoints."""
         for job_id in job_ids:
             page, *answers = KINDS[self.jobs[job_id]].looks
             look = page if not answers or self.chance.random() < 0.6 else self.chance.choice(answers)
             self._get(client, look.format(job_id), job_id)
 
     def look_at_lists(self, client: FlaskClient) -> None:
-        """Lists with damaged jobs."""
+        """Request lists that contain damaged jobs."""
         for address in self.chance.sample(LISTS, k=9):
             self._get(client, address, "list")
 
@@ -300,13 +300,13 @@ class Round:
         self.said[self.jobs.get(job_id, "list"), str(response.status_code)] += 1
 
     def harms(self, job_id: str) -> list[tuple[str, str]]:
-        """What was done to a job, for a failure's words."""
+        """The damage done to a job, for a failure message."""
         return [(path.name, name) for other, path, name in self.cases if other == job_id]
 
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A watcher that looks whether a worker lives each time that it is asked, and no disk that is waited for."""
+    """A watcher that always checks whether a worker is alive, and never waits for the disk."""
     monkeypatch.setattr("services.jobs.watcher.ALIVE_EVERY", 0.0)
     monkeypatch.setattr("os.fsync", lambda _: None)
 
@@ -315,9 +315,9 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_ten_thousand_damaged_files_affect_only_their_jobs(home: Home, settings: Settings) -> None:
     """Tests start, pages, queue and API, in many home folders with several hundred damaged files each.
 
-    A file that was harmed in one way, at a place of its own, is a case; a file of many rows may be harmed in up to
-    three ways, and a job may have several harmed files, as after a power cut. Whatever befell it, each job is looked
-    at. In every second home folder the database knew the jobs before, in the others it is made from what is left.
+    Each damaged file is a case; a file of many rows may be damaged in up to three ways, and a job may have several
+    damaged files, as after a power failure. Each job is requested whatever happened to it. In every second home folder
+    the database already knew the jobs; in the others it is rebuilt from what is left.
     """
     cases, number, kinds = 0, 0, Counter[str]()
     while cases < CASES:
@@ -335,7 +335,7 @@ def test_ten_thousand_damaged_files_affect_only_their_jobs(home: Home, settings:
 
 
 def follow_to_the_end(stage: Round, app: Flask) -> None:
-    """Check everything while workers are alive, end them, and run the queue to its end."""
+    """Check everything while workers are alive, end them, and run the queue until it is empty."""
     services: Services = app.extensions["tunesmith"]
     client = app.test_client()
     active = [job_id for job_id, kind in stage.jobs.items() if kind == "active"]

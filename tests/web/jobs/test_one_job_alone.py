@@ -33,7 +33,7 @@ from tests.web.runs.test_runs import follow, start
 
 @pytest.fixture
 def paper(settings: Settings) -> Any:
-    """An application whose workers have done their work as soon as they are started."""
+    """An application whose workers finish as soon as they start."""
     app = create_app(settings, launcher=PaperLauncher())
     yield app
     app.extensions["tunesmith"].close()
@@ -44,7 +44,7 @@ def full(*_: Any, **__: Any) -> Any:
 
 
 def test_a_bad_line_of_a_running_run_holds_nobody_up(client: FlaskClient, services: Services, home: Home) -> None:
-    """The rows around it are shown, the run goes on to its end, the next one starts, and a new server comes up."""
+    """The other rows are shown, the run completes, the next one starts, and the server can restart."""
     with held(home.root):
         start(client, tiny(), session_id="first")
         start(client, tiny(), session_id="second")
@@ -68,7 +68,7 @@ def test_a_bad_line_of_a_running_run_holds_nobody_up(client: FlaskClient, servic
 def test_a_job_that_cannot_be_followed_is_logged_once_and_the_others_go_on(
     paper: Flask, home: Home, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Whatever it is that goes wrong with it."""
+    """Whatever goes wrong with it."""
     services: Services = paper.extensions["tunesmith"]
     monkeypatch.setattr("services.jobs.watcher.ALIVE_EVERY", 0.0)
     launcher: Any = services.watcher._launchers["local"]
@@ -93,7 +93,7 @@ def test_a_job_that_cannot_be_followed_is_logged_once_and_the_others_go_on(
 
 @pytest.mark.parametrize("text", ["", "{", '{"id": 1}', "[]", '"x"'])
 def test_a_dataset_whose_description_is_damaged_can_be_deleted(app: Flask, home: Home, text: str) -> None:
-    """The others are listed and used as before."""
+    """The others are listed and work as before."""
     client, pages = app.test_client(), app.test_client()
     files = [(io.BytesIO(b'{"question": "1", "answer": "2"}\n' * rows), f"{rows}.jsonl") for rows in (3, 4)]
     good, bad = ((client.post("/api/datasets/upload", data={"file": file}).json or {})["id"] for file in files)
@@ -112,7 +112,7 @@ def test_a_dataset_whose_description_is_damaged_can_be_deleted(app: Flask, home:
 
 
 def test_a_run_whose_folder_was_deleted_says_so(app: Flask, services: Services, home: Home) -> None:
-    """On its page and by the API, running or over; every other page is as it was, and Delete takes it off the list."""
+    """On its page and in the API, running or finished; other pages are unaffected, and Delete removes it."""
     client, pages = app.test_client(), app.test_client()
     with held(home.root):
         start(client, tiny(), session_id="gone")
@@ -133,7 +133,7 @@ def test_a_run_whose_folder_was_deleted_says_so(app: Flask, services: Services, 
 
 
 def test_resume_and_stop_twice_are_each_once(paper: Flask) -> None:
-    """By two tabs or a double click: the second answers as the first did."""
+    """From two tabs or a double click: the second response equals the first."""
     client, services = paper.test_client(), paper.extensions["tunesmith"]
     start(client, tiny(), session_id="run")
     for verb, state in (("stop", "stopped"), ("stop", "stopped"), ("resume", "queued"), ("resume", "queued")):
@@ -156,7 +156,7 @@ def test_resume_and_stop_twice_are_each_once(paper: Flask) -> None:
 def test_a_start_that_finds_the_disk_full_leaves_no_folder(
     client: FlaskClient, home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nothing is in the list either, and the answer says what is wrong."""
+    """It is not listed either, and the response says what is wrong."""
     monkeypatch.setattr("services.jobs.verbs.write_json", full)
     for path, body in (("/api/training/start", {"session_id": "r2"}), ("/api/probe/start", {})):
         answer = client.post(path, json={"config": tiny(), **body})
@@ -167,7 +167,7 @@ def test_a_start_that_finds_the_disk_full_leaves_no_folder(
 
 
 def test_a_job_waits_its_turn_while_the_disk_is_full(paper: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is not its fault: it stays first in the queue, says why, and starts when there is room."""
+    """It is not the job's fault: it stays first in the queue, says why, and starts when there is space."""
     services: Services = paper.extensions["tunesmith"]
     monkeypatch.setattr("services.jobs.watcher.PUT_OFF", 0.0)
     for name in ("one", "two"):
@@ -186,7 +186,7 @@ def test_a_job_waits_its_turn_while_the_disk_is_full(paper: Flask, monkeypatch: 
 def test_a_run_that_cannot_be_deleted_stays_in_the_list(
     client: FlaskClient, services: Services, home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With the reason; nothing is half gone from the list."""
+    """With the reason; nothing is half deleted."""
     start(client, tiny(), session_id="run")
     client.post("/api/training/stop", json={"session_id": "run"})
 
@@ -217,7 +217,7 @@ def test_a_run_that_cannot_be_deleted_stays_in_the_list(
 def test_what_the_disk_refuses_is_explained_on_pages_and_by_the_api(
     app: Flask, home: Home, monkeypatch: pytest.MonkeyPatch, error: OSError, words: str
 ) -> None:
-    """Not 'Something went wrong'."""
+    """Not as 'Something went wrong'."""
 
     def refuse(*_: Any, **__: Any) -> None:
         raise error
@@ -235,7 +235,7 @@ def test_what_the_disk_refuses_is_explained_on_pages_and_by_the_api(
 
 @pytest.mark.parametrize("text", ["", "{", '{"session_key": 3, "token_hash": ""}', '{"token_hash": ["x"]}', "[]"])
 def test_damaged_secrets_are_recreated_and_grant_no_access(home: Home, text: str) -> None:
-    """A new session key logs everybody out; the lost token is replaced, and shown once."""
+    """A new session key logs everyone out; the lost token is replaced, and shown once."""
     home.secrets.write_text(text)
     there = load_secrets(Settings.from_env({"TUNESMITH_HOME": str(home.root), "HOST": "0.0.0.0"}))
     assert there.new_token
@@ -249,7 +249,7 @@ def test_damaged_secrets_are_recreated_and_grant_no_access(home: Home, text: str
 
 
 def test_a_full_disk_at_the_start_is_named(settings: Settings, home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And neither DATABASE_URL nor a setting is blamed for it."""
+    """Neither DATABASE_URL nor a setting is blamed for it."""
     monkeypatch.setattr("services.jobs.lock.json.dump", full)
     with pytest.raises(Unavailable) as caught:
         serve(settings, create_app)
@@ -271,7 +271,7 @@ def test_a_full_disk_at_the_start_is_named(settings: Settings, home: Home, monke
 def test_only_a_setting_error_is_reported_as_one(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Any other ValueError is a defect, whose trace is wanted."""
+    """Any other ValueError is a bug, and its traceback is logged."""
     monkeypatch.setattr(Settings, "from_env", lambda: (_ for _ in ()).throw(ValueError("PORT is 'x'")))
     assert flask_app.main() == 1
     assert "A setting is not valid: PORT is 'x'" in capsys.readouterr().err
@@ -283,7 +283,7 @@ def test_only_a_setting_error_is_reported_as_one(
 
 
 def test_an_old_database_learns_of_boots(home: Home, settings: Settings) -> None:
-    """One from before a boot was written down keeps its jobs."""
+    """A database from before boot ids were stored keeps its jobs."""
     app = create_app(settings, launcher=PaperLauncher())
     services: Services = app.extensions["tunesmith"]
     services.runs.start(tiny(), session_id="old")
@@ -299,7 +299,7 @@ def test_an_old_database_learns_of_boots(home: Home, settings: Settings) -> None
 
 
 def test_a_text_with_half_a_character_is_written_and_shown(paper: Flask, home: Home) -> None:
-    """Such as a program's error, in a file and on the page; escaped by another program, too."""
+    """A lone surrogate, such as in a program's error, in a file and on the page; also if another program escaped it."""
     client = paper.test_client()
     start(client, tiny(), session_id="run")
     run = JobDir(home.outputs / "run")

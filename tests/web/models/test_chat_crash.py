@@ -1,4 +1,4 @@
-"""llama.cpp crashes in a chat: tried once more in the safe way before anybody hears of it."""
+"""llama.cpp crashes in a chat: it is retried in safe mode before an error is shown."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.conftest import SUPPORT
 
 @pytest.fixture
 def process(home: Home, settings: Settings) -> Iterator[ChatProcess]:
-    """A chat process on a machine that was tested."""
+    """A chat process on a machine whose self-test has run."""
     llama.keep(home, Outcome(fingerprint=llama.fingerprint()))
     found = ChatProcess(settings, SUPPORT / "fake_chat.py")
     yield found
@@ -37,14 +37,14 @@ def known(home: Home) -> Outcome:
 
 
 def test_a_crash_is_not_heard_of_where_the_safe_way_helps(process: ChatProcess, home: Home) -> None:
-    """The answer comes, and this machine loads every model so from now on."""
+    """The answer arrives, and this machine loads every model in safe mode from then on."""
     events = ask(process, "crash now")
     assert [event["event"] for event in events] == ["token", "token", "done"]
     assert (known(home).extra_buffers, known(home).learned) == (False, "SIGSEGV (signal 11)")
 
 
 def test_a_crash_either_way_is_said_with_what_to_do(process: ChatProcess, home: Home) -> None:
-    """Once; nothing is learned of the machine, since the file may be what is wrong."""
+    """Once; nothing is saved for the machine, since the file may be the cause."""
     events = ask(process, "smash now")
     assert [event["event"] for event in events] == ["error"]
     for words in ("llama.cpp crashed (SIGSEGV (signal 11))", "Send again", "make llama"):
@@ -54,7 +54,7 @@ def test_a_crash_either_way_is_said_with_what_to_do(process: ChatProcess, home: 
 
 
 def test_a_crash_amid_an_answer_makes_the_next_one_safe(process: ChatProcess, home: Home) -> None:
-    """Words that were shown are not written twice."""
+    """Text already shown is not repeated."""
     events = ask(process, "one crash")
     assert [event["event"] for event in events] == ["token", "error"]
     assert known(home).extra_buffers
@@ -63,6 +63,6 @@ def test_a_crash_amid_an_answer_makes_the_next_one_safe(process: ChatProcess, ho
 
 
 def test_what_is_no_gguf_is_not_tried_again(process: ChatProcess, home: Home) -> None:
-    """Other libraries have no such setting."""
+    """Other libraries have no safe mode."""
     assert "memory" in ask(process, "crash now", "transformers")[0]["message"]
     assert known(home).extra_buffers

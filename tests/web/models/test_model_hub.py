@@ -1,4 +1,4 @@
-"""Searching Hugging Face for models and downloading them, through the real client, from a server on loopback."""
+"""Searching Hugging Face for models and downloading them, with the real client, from a local server."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
 
 
 def held(hub: Hub) -> None:
-    """The second half of a file does not come until ``hub.go`` is set."""
+    """The second half of a file is held back until ``hub.go`` is set."""
     hub.slow = 0.1
     hub.go.clear()
 
@@ -75,12 +75,12 @@ def progress(client: FlaskClient, download: str) -> dict[str, Any]:
 
 
 def ended(client: FlaskClient, download: str) -> dict[str, Any]:
-    """The download's last word."""
+    """The final state of the download."""
     return until(lambda: progress(client, download), lambda found: found["state"] != "working", PATIENCE)
 
 
 def test_a_search_finds_what_can_be_trained(client: FlaskClient, hub: Hub) -> None:
-    """With size, license and whether it has to be accepted; quantized and foreign kinds are left out. Asked once."""
+    """With size, license and whether it is gated; quantized and unsupported models are left out. Requested once."""
     found = client.get("/api/models/search?q=Small").get_json()["models"]
     assert [model["name"] for model in found] == ["someone/small", "someone/small-gated"]
     first = found[0]
@@ -93,13 +93,13 @@ def test_a_search_finds_what_can_be_trained(client: FlaskClient, hub: Hub) -> No
 
 @pytest.mark.parametrize("text", ["", "a", "x" * 150])
 def test_a_search_wants_some_letters(client: FlaskClient, hub: Hub, text: str) -> None:
-    """Nobody is asked for less or more."""
+    """Shorter or longer queries are not sent."""
     assert client.get(f"/api/models/search?q={text}").status_code == 400
     assert hub.searches == []
 
 
 def test_a_search_without_a_network_says_so(client: FlaskClient, hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
-    """At once where it is known, and where it is switched off."""
+    """At once if the network is known to be down or is switched off."""
     monkeypatch.setattr(HubReach, "look", lambda _self: False)
     answer = client.get("/api/models/search?q=small")
     assert answer.status_code == 503
@@ -110,7 +110,7 @@ def test_a_search_without_a_network_says_so(client: FlaskClient, hub: Hub, monke
 
 
 def test_the_size_and_license_are_known_before_a_download(client: FlaskClient, hub: Hub) -> None:
-    """The size is that of the files that would be downloaded."""
+    """The size counts only the files to be downloaded."""
     about = client.get("/api/models/about?name=someone/small").get_json()
     assert about["size"] == len(CONFIG) + 2 + len(WEIGHTS)
     assert about["licence"] == "Apache-2.0"
@@ -120,7 +120,7 @@ def test_the_size_and_license_are_known_before_a_download(client: FlaskClient, h
 
 
 def test_a_download_is_what_transformers_finds_offline(client: FlaskClient, hub: Hub, home: Home) -> None:
-    """Weights, configuration and tokenizer and nothing else, where the library's own cache has them."""
+    """Only weights, config and tokenizer, in the library's own cache."""
     assert ended(client, started(client))["state"] == "done"
     folder = snapshot("someone/small", home)
     assert folder is not None
@@ -135,7 +135,7 @@ def test_a_download_is_what_transformers_finds_offline(client: FlaskClient, hub:
 
 
 def test_a_broken_download_goes_on_where_it_stopped(client: FlaskClient, hub: Hub, home: Home) -> None:
-    """Paused half way: nothing of it counts as a model, it is listed, and what has arrived is not fetched again."""
+    """A paused download does not count as a model, is listed, and does not fetch finished parts again."""
     held(hub)
     download = started(client)
     until(lambda: progress(client, download), lambda found: found["bytes"] > len(WEIGHTS) // 4, PATIENCE)
@@ -160,7 +160,7 @@ def test_two_starts_are_one_download(client: FlaskClient, hub: Hub) -> None:
 
 
 def test_a_discarded_download_leaves_nothing(client: FlaskClient, hub: Hub, home: Home) -> None:
-    """Also while it runs."""
+    """Even while it is running."""
     held(hub)
     download = started(client)
     until(lambda: progress(client, download), lambda found: found["total_bytes"] > 0, PATIENCE)
@@ -173,7 +173,7 @@ def test_a_discarded_download_leaves_nothing(client: FlaskClient, hub: Hub, home
 def test_a_gated_model_wants_a_token(
     client: FlaskClient, hub: Hub, services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without one it says what to do; the one of the settings goes to the download alone."""
+    """Without one it says what to do; the one in Settings is passed only to the download."""
     refused = ended(client, started(client, "someone/small-gated"))
     assert refused["state"] == "failed"
     assert "someone/small-gated" in refused["error"]
@@ -184,7 +184,7 @@ def test_a_gated_model_wants_a_token(
 def test_a_full_disk_is_said_before_the_download(
     client: FlaskClient, hub: Hub, monkeypatch: pytest.MonkeyPatch, home: Home
 ) -> None:
-    """In the process that downloads, which knows the size."""
+    """By the download process, which knows the size."""
     from core.errors import Unavailable
     from core.model_hub.download import check_room
 
@@ -212,7 +212,7 @@ def test_a_download_that_is_not_there_is_not_found(client: FlaskClient, download
 
 
 def test_the_model_step_offers_the_download(browser: Browser, services: Services, hub: Hub) -> None:
-    """The size first, then a button, the progress, and at last the model among those on this machine."""
+    """First the size, then a button, the progress, and finally the model among those on this machine."""
     browser.get("/new/model")
     form = {"choice": "", "model.name": "someone/small", "ui.setup": "recommended"}
     browser.post("/new/model", form={**form, "action": "save"})
@@ -252,14 +252,14 @@ def test_a_license_to_accept_is_said_with_what_it_takes(browser: Browser, servic
     ("name", "words"), [("someone/mistyped", 'role="alert"'), ("someone/small-vision", "cannot train models")]
 )
 def test_what_cannot_be_trained_is_said_on_the_model_step(browser: Browser, hub: Hub, name: str, words: str) -> None:
-    """A name that nobody has, and a kind of model that is none for text."""
+    """A name that does not exist, and a model that is not for text."""
     browser.get("/new/model")
     browser.post("/new/model", form={"choice": "", "model.name": name, "ui.setup": "recommended"})
     until(lambda: browser.get("/new/model").text, lambda text: words in text, PATIENCE)
 
 
 def test_an_incomplete_model_does_not_count(home: Home, client: FlaskClient) -> None:
-    """One of two files that the index names, as a download by the library leaves it."""
+    """One of two files in the index, as an interrupted download leaves it."""
     folder = home.cache / "hub" / "hub" / "models--a--b" / "snapshots" / COMMIT
     folder.mkdir(parents=True)
     (folder / "config.json").write_bytes(CONFIG)

@@ -1,4 +1,4 @@
-"""What stands behind a model's reference: what it was told in training, and what a file really is."""
+"""What a model reference resolves to: its training prompts, and whether a file is a GGUF."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.web.runs.test_runs import follow, start
 
 
 def test_a_trained_model_is_told_what_its_training_told_it(client: FlaskClient, services: Services) -> None:
-    """A run, and each checkpoint; a base model is told nothing, and an unknown run is not found."""
+    """For a run and each checkpoint; a base model has none, and an unknown run is not found."""
     config = tiny("sums", max_steps=1)
     config["dataset"]["system_prompt"] = "Answer in {solution_start}{solution_end}."
     session_id = start(client, config)

@@ -1,4 +1,4 @@
-"""The endpoint for other programs, spoken to by OpenAI's own client."""
+"""The OpenAI-compatible endpoint, tested with OpenAI's own client."""
 
 from __future__ import annotations
 
@@ -49,20 +49,20 @@ def said(text: str) -> list[Any]:
 
 
 def model_process(live: Live) -> int:
-    """The id of the process that answers."""
+    """The id of the chat process."""
     assert live.process
     (found,) = (child for child in psutil.Process(live.process.pid).children() if child.cmdline()[-1:] == ["chat"])
     return found.pid
 
 
 def test_the_served_model_is_listed(client: openai.OpenAI) -> None:
-    """It alone, by the name that it was given."""
+    """Only that model, under its given name."""
     assert [model.id for model in client.models.list()] == ["small"]
     assert client.models.retrieve("small").owned_by == "tunesmith"
 
 
 def test_a_whole_answer(client: openai.OpenAI) -> None:
-    """With its tokens counted and the reason why it ended."""
+    """With token counts and the finish reason."""
     answer = client.chat.completions.create(model="small", messages=said("one two three"), temperature=0, seed=5)
     assert answer.choices[0].message.content == "one two three"
     assert answer.choices[0].finish_reason == "stop"
@@ -71,7 +71,7 @@ def test_a_whole_answer(client: openai.OpenAI) -> None:
 
 
 def test_a_limit_and_a_stop_text(client: openai.OpenAI) -> None:
-    """Both names of the limit are understood; a stop text is no part of the answer."""
+    """Both names of the limit work; the stop text is not part of the answer."""
     for name in ("max_tokens", "max_completion_tokens"):
         short = client.chat.completions.create(model="small", messages=said("one two three"), **{name: 2})  # type: ignore[call-overload]
         assert (short.choices[0].message.content, short.choices[0].finish_reason) == ("one two", "length")
@@ -80,7 +80,7 @@ def test_a_limit_and_a_stop_text(client: openai.OpenAI) -> None:
 
 
 def test_a_streamed_answer(client: openai.OpenAI) -> None:
-    """Piece by piece, then why it ended, then the tokens."""
+    """The chunks, then the finish reason, then the token counts."""
     stream = client.chat.completions.create(
         model="small", messages=said("one two three"), stream=True, stream_options={"include_usage": True}
     )
@@ -94,7 +94,7 @@ def test_a_streamed_answer(client: openai.OpenAI) -> None:
 
 
 def test_a_closed_stream_ends_the_answer(client: openai.OpenAI, live: Live) -> None:
-    """The next question does not wait for its last word, which never comes."""
+    """The next request does not wait for a final chunk that never comes."""
     stream = client.chat.completions.create(model="small", messages=said("one hold"), stream=True)
     next(stream)
     process = model_process(live)
@@ -104,7 +104,7 @@ def test_a_closed_stream_ends_the_answer(client: openai.OpenAI, live: Live) -> N
 
 
 def test_a_disconnect_ends_the_answer(client: openai.OpenAI, live: Live) -> None:
-    """The answer to a question that was not streamed ends too."""
+    """A request without streaming is canceled too."""
     client.chat.completions.create(model="small", messages=said("first"))
     process = model_process(live)
     with pytest.raises(openai.APITimeoutError):
@@ -114,13 +114,13 @@ def test_a_disconnect_ends_the_answer(client: openai.OpenAI, live: Live) -> None
 
 
 def test_parts_and_newer_roles_are_understood(client: openai.OpenAI) -> None:
-    """Text in parts, and ``developer`` for the system prompt."""
+    """Content in parts, and ``developer`` as the system prompt."""
     parts: list[Any] = [{"role": "developer", "content": "Be brief."}, {"role": "user", "content": [{"type": "text", "text": "a b"}]}]  # fmt: skip # noqa: E501
     assert client.chat.completions.create(model="small", messages=parts).choices[0].message.content == "a b"
 
 
 def test_a_wrong_key_is_refused(live: Live) -> None:
-    """With a 401 in OpenAI's shape, and so is none at all, on this machine too."""
+    """401 in OpenAI's format; so is a missing key, even on this machine."""
     with (
         openai.OpenAI(base_url=f"{live.url}/v1", api_key="wrong", max_retries=0) as client,
         pytest.raises(openai.AuthenticationError) as refused,
@@ -147,21 +147,21 @@ def test_a_wrong_key_is_refused(live: Live) -> None:
     ],
 )
 def test_what_cannot_be_done_is_said(client: openai.OpenAI, change: dict[str, Any], kind: Any, param: Any) -> None:
-    """By the client's own exceptions, with the field at fault, before a stream begins."""
+    """As the client's own exceptions, with the field at fault, before a stream begins."""
     with pytest.raises(kind) as refused:
         client.chat.completions.create(**{"model": "small", "messages": said("hi"), **change})
     assert (refused.value.param, bool(refused.value.message)) == (param, True)
 
 
 def test_a_stream_that_breaks_says_so(client: openai.OpenAI) -> None:
-    """What fails after the first word comes as an error in the stream."""
+    """A failure after the first token is an error in the stream."""
     stream = client.chat.completions.create(model="small", messages=said("one die"), stream=True)
     with pytest.raises(openai.APIError, match="memory ran out"):
         list(stream)
 
 
 def test_other_parts_of_the_service_are_not_here(client: openai.OpenAI) -> None:
-    """They are refused in the same shape."""
+    """They are refused in the same format."""
     with pytest.raises(openai.NotFoundError, match="There are /v1/models"):
         client.embeddings.create(model="small", input="a")
 
@@ -174,7 +174,7 @@ def bearer(token: str) -> dict[str, str]:
 
 
 def test_it_is_off_until_it_is_switched_on(client_of_app: FlaskClient, gate: Gate) -> None:
-    """Off with a right key too; without any key nothing is told."""
+    """It is off even with a valid key; without a key, nothing is revealed."""
     assert client_of_app.get("/v1/models").status_code == 401
     answer = client_of_app.get("/v1/models", headers=bearer(gate.new_token()))
     assert (answer.status_code, "is off. Turn it on" in answer.get_json()["error"]["message"]) == (404, True)
@@ -202,7 +202,7 @@ def test_a_model_that_is_not_there_is_not_served(client_of_app: FlaskClient, ser
 
 
 def test_a_token_of_the_environment_is_not_replaced(settings: Settings) -> None:
-    """It is the one who starts the server who sets it."""
+    """It is set by whoever starts the server."""
     given = Settings(home=settings.home, token="t" * 40)
     gate = Gate(given, load_secrets(given))
     assert gate.key == "environment"
@@ -222,7 +222,7 @@ def test_a_browser_cannot_be_made_to_use_it(app: Flask, gate: Gate) -> None:
 
 
 def test_the_page_switches_it_on_and_shows_the_key_once(browser: Browser, app: Flask) -> None:
-    """With the address, and examples that name the model."""
+    """With the address, and examples that use the model's name."""
     browser.get("/playground/serve")
     page = browser.post("/playground/serve", form={"action": "on", "model": MODEL, "name": "mine"}).get_data(
         as_text=True

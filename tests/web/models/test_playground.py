@@ -1,4 +1,4 @@
-"""Which models can be talked to, the processes that hold them, and the page without scripts."""
+"""Which models can be chatted with, the processes that hold them, and the page without scripts."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def run(services: Services, home: Home) -> JobDir:
 
 
 def exported(services: Services, home: Home, kind: ExportFormat, *files: str, state: str = "completed") -> str:
-    """An export of the run, as the worker leaves it."""
+    """An export of the run, as the worker writes it."""
     spec = ExportSpec(session_id="r1", format=kind, name="Sums")
     content = {**spec.model_dump(mode="json"), "created_at": "2026-01-02"}
     job = new_job(f"e-{kind.value}-{state}".replace("_", "-"), content)
@@ -80,7 +80,7 @@ def on(base: str, adapter: Path | None = None) -> dict[str, Any]:
 
 
 def test_a_base_model_by_name_hub_id_or_path(services: Services, base: str, tmp_path: Path) -> None:
-    """As a person would type it."""
+    """As a user would type it."""
     resolve = services.models.resolve
     assert resolve(MODEL) == resolve(base) == on(base)
     assert resolve("Qwen/Qwen3-0.6B") == on("Qwen/Qwen3-0.6B")
@@ -93,7 +93,7 @@ def test_a_base_model_by_name_hub_id_or_path(services: Services, base: str, tmp_
 
 
 def test_a_running_session_is_its_latest_checkpoint(services: Services, run: JobDir, base: str) -> None:
-    """The published adapter, which every checkpoint renews; a single checkpoint by its step."""
+    """Its adapter is updated with each checkpoint; a single checkpoint is chosen by its step."""
     resolve = services.models.resolve
     assert resolve("session:r1") == on(base, run.adapter)
     assert resolve("session:r1@2") == on(base, run.checkpoints / "checkpoint-2")
@@ -108,7 +108,7 @@ def test_a_running_session_is_its_latest_checkpoint(services: Services, run: Job
 
 
 def test_exports_of_every_kind(services: Services, home: Home, run: JobDir, base: str) -> None:
-    """A file of a GGUF export, a merged folder, an adapter on the run's base."""
+    """A file of a GGUF export, a merged folder, an adapter on the run's base model."""
     resolve = services.models.resolve
     gguf = exported(services, home, ExportFormat.GGUF, "a-F16.gguf", "Modelfile")
     merged = exported(services, home, ExportFormat.MERGED, "config.json")
@@ -140,7 +140,7 @@ def test_exports_of_every_kind(services: Services, home: Home, run: JobDir, base
 def test_what_names_no_model_is_refused(
     services: Services, home: Home, run: JobDir, reference: str, error: type[Exception]
 ) -> None:
-    """In words, and nothing outside a job's own folder is looked at."""
+    """With a message, and nothing outside a job's own folder is read."""
     exported(services, home, ExportFormat.GGUF, "a.gguf", "Modelfile")
     exported(services, home, ExportFormat.ADAPTER_GGUF, "lora.gguf")
     exported(services, home, ExportFormat.MERGED, "config.json", state="failed")
@@ -151,7 +151,7 @@ def test_what_names_no_model_is_refused(
 def test_what_the_runs_wrote_is_not_read_for_their_system_prompts(
     client: FlaskClient, services: Services, run: JobDir, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is in their configurations; the answers of 20 long runs are gigabytes."""
+    """They are in the configurations; the answers of 20 long runs are gigabytes."""
     config = {**TINY, "dataset": {**TINY["dataset"], "system_prompt": "Answer like a pirate."}}
     services.database.update("r1", config=config)
     run.completions.write_text("{}\n")
@@ -169,7 +169,7 @@ def test_what_the_runs_wrote_is_not_read_for_their_system_prompts(
 
 
 def test_every_model_is_offered(client: FlaskClient, services: Services, home: Home, run: JobDir) -> None:
-    """Bases, runs, checkpoints and exports, by kind; each one offered resolves."""
+    """Base models, runs, checkpoints and exports, by kind; each of them resolves."""
     exported(services, home, ExportFormat.GGUF, "a.gguf", "b.gguf")
     exported(services, home, ExportFormat.MERGED, "config.json")
     groups = client.get("/api/models/list").get_json()["groups"]
@@ -185,14 +185,14 @@ def test_every_model_is_offered(client: FlaskClient, services: Services, home: H
     "change", [{"top_k": -1}, {"min_p": 2}, {"repetition_penalty": 0}, {"seed": -1}, {"stop": ("",)}]
 )
 def test_settings_out_of_range_are_refused(change: dict[str, Any]) -> None:
-    """By their names."""
+    """By name."""
     with pytest.raises(InvalidInput) as refused:
         check_chat(Chat(MODEL, ({"role": "user", "content": "x"},), **change))
     assert refused.value.field == next(iter(change))
 
 
 def test_one_turn_without_scripts(browser: Browser, services: Services) -> None:
-    """Both answers come with the page, with their speed and the prompt as the model saw it."""
+    """Both answers are on the page, with their speed and the prompt as the model saw it."""
     services.models.pool.use(SUPPORT / "fake_chat.py")
     browser.get("/playground")
     form = {"model_1": MODEL, "model_2": "other", "other_2": "Qwen/Qwen3-0.6B", "prompt": "say it back", "top_k": "5"}
@@ -209,7 +209,7 @@ def test_one_turn_without_scripts(browser: Browser, services: Services) -> None:
 
 
 class Machine:
-    """Memory that models take and give back."""
+    """Memory that models allocate and free."""
 
     def __init__(self, pool: ChatPool | None = None) -> None:
         self.total, self.pool, self.each = 100 * GIB, pool, PROCESS
@@ -236,7 +236,7 @@ def machine(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mac
 def ask(
     machine: Machine, base: str, text: str = "hello", name: str = "", events: list[dict[str, Any]] | None = None
 ) -> list[dict[str, Any]]:
-    """Every event of one answer."""
+    """All events of one answer."""
     assert machine.pool
     events = [] if events is None else events
     message = {"role": "user", "content": text}
@@ -251,7 +251,7 @@ def held(machine: Machine) -> list[str]:
 
 
 def test_each_model_has_a_process_of_its_own(machine: Machine) -> None:
-    """As many as there are sides; the one that was not asked longest goes first."""
+    """As many as there are sides; the least recently used one is unloaded first."""
     for name in "abcd":
         ask(machine, name)
     ask(machine, "a", "again")
@@ -262,7 +262,7 @@ def test_each_model_has_a_process_of_its_own(machine: Machine) -> None:
 
 
 def test_a_model_that_does_not_fit_beside_others_takes_their_place(machine: Machine, settings: Settings) -> None:
-    """Where it does not fit at all, nothing is given up for it, and the words say what it takes and what is free."""
+    """If it cannot fit at all, nothing is unloaded, and the message says what is needed and what is free."""
     folder = settings.home.root / "large"
     folder.mkdir()
     write_weights(folder, 100_000_000)
@@ -278,13 +278,13 @@ def test_a_model_that_does_not_fit_beside_others_takes_their_place(machine: Mach
 
 
 def write_weights(folder: Path, count: int) -> None:
-    """A safetensors header without its numbers: what memory is estimated from."""
+    """A safetensors header without weights, to estimate memory from."""
     header = json.dumps({"w": {"dtype": "F16", "shape": [count], "data_offsets": [0, 2 * count]}}).encode()
     (folder / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header)
 
 
 def test_memory_is_estimated_from_the_files(settings: Settings, tmp_path: Path) -> None:
-    """Four bytes a weight on a processor, two on a GPU, the file's size for a GGUF; unknown is unknown."""
+    """Four bytes per weight on a CPU, two on a GPU, the file's size for a GGUF; otherwise unknown."""
     write_weights(tmp_path, 1_000_000)
     cpu, gpu = (Device(kind, "", GIB, GIB, False) for kind in ("cpu", "cuda"))
     needs = [memory_needed(on(str(tmp_path)), device, settings.home) for device in (cpu, gpu)]
@@ -296,7 +296,7 @@ def test_memory_is_estimated_from_the_files(settings: Settings, tmp_path: Path) 
 
 
 def test_a_training_gets_the_memory_once_the_answer_is_written(machine: Machine) -> None:
-    """Models that wait go at once, the one that is writing as soon as it has."""
+    """Idle models are unloaded at once, a busy one as soon as its answer is complete."""
     ask(machine, "idle")
     writing = threading.Thread(target=ask, args=(machine, "busy", "one hold", "kept"))
     writing.start()
@@ -310,7 +310,7 @@ def test_a_training_gets_the_memory_once_the_answer_is_written(machine: Machine)
 
 
 def test_starting_a_training_frees_the_memory(services: Services, client: FlaskClient) -> None:
-    """The watcher asks for it before the worker starts."""
+    """The watcher requests it before the worker starts."""
     services.models.pool.use(SUPPORT / "fake_chat.py")
     services.models.test(Chat(MODEL, ({"role": "user", "content": "hello"},)))
     assert len(services.models.pool.loaded) == 1
@@ -320,7 +320,7 @@ def test_starting_a_training_frees_the_memory(services: Services, client: FlaskC
 
 
 def test_an_idle_model_is_unloaded(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And is loaded again for the next question."""
+    """And loaded again for the next message."""
     monkeypatch.setattr("services.models.chat_process.IDLE", 0.05)
     ask(machine, "a")
     (process,) = machine.processes
@@ -329,7 +329,7 @@ def test_an_idle_model_is_unloaded(machine: Machine, monkeypatch: pytest.MonkeyP
 
 
 def test_one_answer_at_a_time_and_a_waiting_one_can_be_cancelled(machine: Machine) -> None:
-    """The second is told that it waits; cancelled, it ends before the first."""
+    """The second is told that it is queued; canceled, it ends before the first."""
     assert machine.pool
     first = threading.Thread(target=ask, args=(machine, "a", "one hold", "first"))
     first.start()
@@ -350,7 +350,7 @@ def test_one_answer_at_a_time_and_a_waiting_one_can_be_cancelled(machine: Machin
 def test_a_cancel_while_the_process_is_being_started_is_heard(
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """There is nobody to tell yet; it is told as soon as there is, and nothing has to be killed."""
+    """The process does not exist yet; it gets the cancel as soon as it does, and is not killed."""
     assert machine.pool
     pool, running = machine.pool, ChatProcess._running
 

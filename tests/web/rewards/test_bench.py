@@ -1,5 +1,5 @@
 # ruff: noqa: E501 - cases, one a line
-"""Rewards on real rows: bench, adversarial check, suggestion, saved versions, own Python."""
+"""Rewards on real rows: test page, adversarial check, suggestion, saved versions, own Python."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def client(app: Flask) -> FlaskClient:
 
 
 def test_two_rewards_on_the_same_completions(client: FlaskClient) -> None:
-    """Each completion has its parts and total under both."""
+    """Each completion has its components and total under both."""
     body = {"reward": MATH, "compare": LENGTH, "dataset": SUMS, "row": 3, "completions": ["<SOLUTION>1</SOLUTION>", ""]}
     answer = client.post("/api/rewards/bench", json=body).json
     assert answer is not None
@@ -48,7 +48,7 @@ def test_two_rewards_on_the_same_completions(client: FlaskClient) -> None:
 
 
 def test_what_digits_mean_is_decided_by_the_dataset_and_told(client: FlaskClient) -> None:
-    """Trying, bench, attack and page take the same decision, by rows that are not the one at hand."""
+    """Try, test, adversarial check and page use the same decision, based on other rows than the current one."""
     rows = [{"question": f"{n}?", "options": ["4", "3", "2", "1"], "answer": str(n)} for n in (1, 2, 4)]
     data = "".join(json.dumps(row) + "\n" for row in rows).encode()
     source = client.post("/api/datasets/upload", data={"file": (io.BytesIO(data), "c.jsonl")}).get_json()["source"]
@@ -68,7 +68,7 @@ def test_what_digits_mean_is_decided_by_the_dataset_and_told(client: FlaskClient
 
 
 def test_the_check_finds_a_reward_that_pays_for_form(client: FlaskClient) -> None:
-    """A reward on numbers is sound; one on length is not, and each warning names what fooled it."""
+    """A number reward is sound, a length reward is not, and each warning names what fooled the reward."""
     good = client.post("/api/rewards/adversarial", json={"reward": MATH, "dataset": SUMS}).json
     bad = client.post("/api/rewards/adversarial", json={"reward": LENGTH, "dataset": SUMS}).json
     assert good is not None
@@ -86,7 +86,7 @@ def test_the_check_finds_a_reward_that_pays_for_form(client: FlaskClient) -> Non
 
 @boxed
 def test_own_python_is_judged_by_what_it_pays(client: FlaskClient) -> None:
-    """The editor's template compares with the reference and is sound, though nobody can read that from it."""
+    """The editor's template compares with the reference, which only running it reveals, and is found sound."""
     own = {"type": "composite", "components": [{"name": "python", "params": {"source": TEMPLATE}}]}
     answer = client.post("/api/rewards/adversarial", json={"reward": own, "dataset": SUMS}).json
     assert answer is not None
@@ -94,7 +94,7 @@ def test_own_python_is_judged_by_what_it_pays(client: FlaskClient) -> None:
 
 
 def test_a_start_with_a_reward_that_can_be_fooled_asks_first(client: FlaskClient) -> None:
-    """409 with the way on; confirmed, it starts."""
+    """409 with how to proceed; once confirmed, it starts."""
     config = {**TINY, "reward": LENGTH}
     refused = client.post("/api/training/start", json={"config": config})
     assert refused.status_code == 409
@@ -102,7 +102,7 @@ def test_a_start_with_a_reward_that_can_be_fooled_asks_first(client: FlaskClient
     assert refused.json["error"]["field"] == "confirm_reward"
     for wrong in ({"model": {"name": "/no/folder"}}, {"dataset": {"source": "upload:20260101-000000-aaaaaa"}}):
         plain = client.post("/api/training/start", json={"config": {**config, **wrong}})
-        assert plain.status_code == 404  # what cannot start at all is said first
+        assert plain.status_code == 404  # an error that prevents any start comes first
     assert client.post("/api/training/start", json={"config": config, "confirm_reward": True}).status_code == 202
     assert client.post("/api/training/start", json={"config": tiny("sound")}).status_code == 202
 
@@ -112,7 +112,7 @@ FROM_HUB = [{"question": f"What is {n} + 1?", "answer": str(n + 1)} for n in ran
 
 
 def with_hub(monkeypatch: pytest.MonkeyPatch, answer: Any) -> list[int]:
-    """The Hub's dataset is what ``answer`` gives, or raises; how often it was asked."""
+    """``answer`` gives the Hub's dataset, or raises; returns how often it was called."""
     asked: list[int] = []
 
     def peek(home: Any, section: Any, samples: int, timeout: float) -> Any:
@@ -126,7 +126,7 @@ def with_hub(monkeypatch: pytest.MonkeyPatch, answer: Any) -> list[int]:
 
 
 def test_a_start_tries_the_reward_on_rows_of_the_hub(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    """They are fetched once; a reward that can be fooled asks for a word, a sound one starts."""
+    """They are fetched once; a reward that can be fooled needs a confirmation, a sound one starts."""
     asked = with_hub(monkeypatch, FROM_HUB)
     bad = {**TINY, "dataset": HUB, "reward": LENGTH}
     refused = client.post("/api/training/start", json={"config": bad})
@@ -139,7 +139,7 @@ def test_a_start_tries_the_reward_on_rows_of_the_hub(client: FlaskClient, monkey
 def test_a_reward_that_could_not_be_tried_says_why_and_asks(
     client: FlaskClient, app: Flask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without the Hub a start wants a word; the wizard's page says why, and never asks the Hub by itself."""
+    """Without the Hub a start needs a confirmation; the wizard's page says why, and never contacts the Hub itself."""
     asked = with_hub(monkeypatch, Unavailable("The Hub cannot be reached."))
     config = {**TINY, "dataset": HUB}
     app.extensions["tunesmith"].wizard.load(config)
@@ -156,7 +156,7 @@ def test_a_reward_that_could_not_be_tried_says_why_and_asks(
 
 
 def test_a_judge_is_not_called_without_confirmation(client: FlaskClient) -> None:
-    """Made-up answers cost money there: the start says that it was not tried, and asks."""
+    """Made-up answers cost money there: the start says that the reward was not tried, and asks."""
     parts = [{"name": "numeric"}, {"name": "judge", "weight": 0.1, "params": {"url": "http://127.0.0.1:9/v1"}}]
     config = {**TINY, "reward": {"type": "composite", "components": parts}}
     refused = client.post("/api/training/start", json={"config": config})
@@ -166,7 +166,7 @@ def test_a_judge_is_not_called_without_confirmation(client: FlaskClient) -> None
 
 
 def test_the_page_before_the_start_loads_no_reward_model(app: Flask) -> None:
-    """It says that the start will try it; nothing is loaded by looking."""
+    """It says that the start will try it; viewing the page loads nothing."""
     parts = [{"name": "numeric"}, {"name": "reward_model", "weight": 0.1, "params": {"model": "/there/is/none"}}]
     config = {**TINY, "reward": {"type": "composite", "components": parts}}
     app.extensions["tunesmith"].wizard.load(config)
@@ -178,7 +178,7 @@ def test_the_page_before_the_start_loads_no_reward_model(app: Flask) -> None:
 def test_what_a_judge_cost_is_shown_on_the_bench(
     client: FlaskClient, app: Flask, judge_endpoint: JudgeEndpoint
 ) -> None:
-    """Requests, tokens and money, in the API's answer and on the page; what is remembered costs nothing."""
+    """Requests, tokens and cost, in the API and on the page; cached answers cost nothing."""
     part = {"name": "judge", "params": {"url": judge_endpoint.url, "price": 2.0}}
     reward = {"type": "composite", "components": [part]}
     body = {"reward": reward, "dataset": SUMS, "completions": ["one", "two", "one"]}
@@ -197,7 +197,7 @@ def test_what_a_judge_cost_is_shown_on_the_bench(
 
 
 def test_what_judges_cost_a_run_stands_among_its_figures(app: Flask) -> None:
-    """Every row counts, a repeated step's too; a run without a judge has no such figure."""
+    """Every row counts, including repeated steps; a run without a judge has no such tile."""
     found = app.extensions["tunesmith"]
     program = app.test_client()
     session_id = program.post("/api/training/start", json={"config": tiny("judged")}).json["session_id"]  # type: ignore[index]
@@ -212,7 +212,7 @@ def test_what_judges_cost_a_run_stands_among_its_figures(app: Flask) -> None:
 
 
 def test_the_distribution_sets_right_and_wrong_apart(client: FlaskClient) -> None:
-    """Over many rows the references lie at the top and other rows' answers below."""
+    """Over many rows, references score high and other rows' answers low."""
     answer = client.post("/api/rewards/distribution", json={"reward": MATH, "dataset": SUMS, "rows": 40}).json
     assert answer is not None
     assert sum(answer["right"]["bins"]) == answer["rows"] == 40
@@ -220,7 +220,7 @@ def test_the_distribution_sets_right_and_wrong_apart(client: FlaskClient) -> Non
 
 
 def test_a_suggestion_comes_with_its_reason(client: FlaskClient) -> None:
-    """Sums get the reward on numbers."""
+    """Sums get the number reward."""
     answer = client.post("/api/rewards/suggest", json={"dataset": SUMS}).json
     assert answer is not None
     assert answer["reward"] == MATH
@@ -228,7 +228,7 @@ def test_a_suggestion_comes_with_its_reason(client: FlaskClient) -> None:
 
 
 def test_saved_rewards_keep_their_versions(client: FlaskClient) -> None:
-    """A change is a new version, the same again is none, old ones can be read, names are held to their form."""
+    """A change is a new version, an identical save is not, old ones can be read, and names are validated."""
     save = {"name": "mine", "reward": LENGTH}
     assert client.post("/api/rewards/save", json=save).json == {"name": "mine", "version": 1}
     assert client.post("/api/rewards/save", json=save).json == {"name": "mine", "version": 1}
@@ -246,7 +246,7 @@ def test_saved_rewards_keep_their_versions(client: FlaskClient) -> None:
 
 
 def test_a_used_reward_travels_with_the_configuration(app: Flask) -> None:
-    """The configuration holds the parts themselves and says which version they are a copy of."""
+    """The configuration holds the components themselves and names the version they were copied from."""
     found = app.extensions["tunesmith"].saved_rewards
     found.save("mine", LENGTH)
     assert found.use("mine") == {**LENGTH, "saved_as": "mine@1"}
@@ -260,7 +260,7 @@ def page_token(client: FlaskClient, path: str) -> str:
 
 @boxed
 def test_own_python_is_written_tried_and_saved_on_its_page(client: FlaskClient) -> None:
-    """The editor opens with the template, shows what a try gives, refuses what is no reward, and saves versions."""
+    """The editor opens with the template, shows the result of a try, rejects invalid rewards, and saves versions."""
     assert "def reward" in client.get("/rewards/brevity").text
     token = page_token(client, "/rewards/brevity")
     source = "def reward(completion, prompt, row):\n    return 1 / (1 + len(completion)), 'short is good'"
@@ -277,7 +277,7 @@ def test_own_python_is_written_tried_and_saved_on_its_page(client: FlaskClient) 
 
 @boxed
 def test_own_python_cannot_reach_the_server(client: FlaskClient) -> None:
-    """What it tries on this machine fails its row with a message."""
+    """Any attempt on this machine fails its row with a message."""
     source = "def reward(completion, prompt, row):\n    return open('/etc/passwd').read()"
     reward = {"type": "composite", "components": [{"name": "python", "params": {"source": source}}]}
     answer = client.post("/api/rewards/test", json={"reward": reward, "completion": "x"}).json
@@ -305,7 +305,7 @@ def test_the_bench_page_does_each_of_its_buttons(client: FlaskClient, app: Flask
 
 
 def test_the_bench_page_counts_rows_from_one(client: FlaskClient, app: Flask) -> None:
-    """As the wizard does: the first row is row 1, also where nothing was asked for."""
+    """As in the wizard, the first row is row 1, which is also the default."""
     app.extensions["tunesmith"].wizard.put(dataset=SUMS, reward=MATH)
     rows = app.extensions["tunesmith"].bench.rows(SUMS, 2)
     token = page_token(client, "/rewards/bench")
@@ -317,7 +317,7 @@ def test_the_bench_page_counts_rows_from_one(client: FlaskClient, app: Flask) ->
 
 
 def test_the_tester_shows_points_of_the_maximum_and_takes_empty_markers(client: FlaskClient, app: Flask) -> None:
-    """'of 1.20' beside each total; a draft without working-out markers is not asked for them."""
+    """'of 1.20' beside each total; a draft without working-out tags does not ask for them."""
     section = {**SUMS, "system_prompt": "", "reasoning_start": "", "reasoning_end": ""}
     services = app.extensions["tunesmith"]
     services.wizard.put(dataset=section, reward={"type": "preset", "preset_name": "math"})
@@ -337,7 +337,7 @@ def test_the_check_before_a_start_is_quick(app: Flask) -> None:
 
 
 def test_the_protection_is_a_word_and_the_rest_is_folded(client: FlaskClient) -> None:
-    """On the pages where code is written; Settings says all of it. Where code is refused, everything is in sight."""
+    """On pages with a code editor; Settings shows everything, and so do those pages where code is refused."""
     force = protection()
     for url in ("/rewards", "/rewards/new-one"):
         page = html.unescape(client.get(url).get_data(as_text=True))

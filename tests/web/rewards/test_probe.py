@@ -1,4 +1,4 @@
-"""The check before training (the probe): its endpoints and its page, and what the setup says of it."""
+"""The check before training (the probe): its endpoints, its page, and what your setup shows of it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def probe_body(**more: Any) -> dict[str, Any]:
 
 
 def test_a_probe_is_a_job_that_can_be_read_and_stopped(browser: Browser, client: FlaskClient) -> None:
-    """It is queued like any other, has its own address, is in no list of runs, and ends when asked."""
+    """It is queued like any job, has its own address, is not in the list of runs, and can be stopped."""
     started = client.post("/api/probe/start", json=probe_body())
     assert started.status_code == 202
     assert started.json is not None
@@ -35,7 +35,7 @@ def test_a_probe_is_a_job_that_can_be_read_and_stopped(browser: Browser, client:
 
 
 def test_a_check_is_stopped_from_its_page(browser: Browser, client: FlaskClient) -> None:
-    """The button is there while it waits or runs; pressed again, it says that there is nothing to stop."""
+    """The button is there while the check is queued or running; pressed again, it says that nothing is left to stop."""
     probe_id = client.post("/api/probe/start", json=probe_body()).get_json()["probe_id"]
     assert 'data-testid="probe-stop"' in browser.get(f"/probe/{probe_id}").text
     assert browser.post(f"/probe/{probe_id}", form={}).location == f"/probe/{probe_id}"
@@ -55,14 +55,14 @@ def test_a_check_that_starts_says_so_once(browser: Browser, client: FlaskClient,
 
 
 def test_too_many_answers_are_refused(client: FlaskClient) -> None:
-    """The limit is said."""
+    """The error names the limit."""
     refused = client.post("/api/probe/start", json=probe_body(prompts=100, samples=60))
     assert refused.status_code == 400
     assert "at most 256" in refused.json["error"]["message"]  # type: ignore[index]
 
 
 def ended(services: Services, probe_id: str) -> None:
-    """It found that the rows are too hard."""
+    """A finished probe that found the rows too hard."""
     run = JobDir(services.settings.home.outputs / probe_id)
     figures = asdict(Figures(8, 8, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.2)) | {"cancel": False}
     verdict = {
@@ -77,7 +77,7 @@ def ended(services: Services, probe_id: str) -> None:
 
 
 def test_what_a_check_found_comes_into_an_open_page(browser: Browser, client: FlaskClient, services: Services) -> None:
-    """Verdict and answers are in parts that a live page swaps, which are there from the start."""
+    """Verdict and answers are in live-updated parts that exist from the start."""
     probe_id = client.post("/api/probe/start", json=probe_body()).get_json()["probe_id"]
     parts = ('id="probe-state" data-live', 'id="probe-fix" data-live', 'id="probe-answers" data-live')
     before = browser.get(f"/probe/{probe_id}").text
@@ -94,7 +94,7 @@ def test_what_a_check_found_comes_into_an_open_page(browser: Browser, client: Fl
 
 
 def test_the_draft_keeps_its_probe_and_says_when_it_has_changed(browser: Browser, services: Services) -> None:
-    """On the page before the start: the verdict; after a change of the draft, that it is out of date."""
+    """On the page before the start: the verdict, and after a change of the draft, that it is out of date."""
     services.wizard.load(tiny("draft"))
     browser.get("/new/train")
     assert browser.post("/new/train", form={"action": "probe", "name": "draft"}).status_code == 302

@@ -13,7 +13,7 @@ RIGHT = "<start_working_out>6 x 12<end_working_out><SOLUTION>72</SOLUTION>"
 
 
 def test_the_list_says_what_each_needs_and_whether_it_verifies(client: FlaskClient) -> None:
-    """Enough to build a form from: titles, needs, settings with defaults and limits."""
+    """Enough to build a form: titles, needs, settings with defaults and limits."""
     found = client.get("/api/rewards/list").get_json()
     rewards = {reward["name"]: reward for reward in found["rewards"]}
     assert {name for name, reward in rewards.items() if reward["verifies"]} >= {"numeric", "exact"}
@@ -26,7 +26,7 @@ def test_the_list_says_what_each_needs_and_whether_it_verifies(client: FlaskClie
 
 
 def test_the_page_names_needed_columns_in_words(client: FlaskClient) -> None:
-    """The reference is 'an answer column'; others are named as the mapping names them."""
+    """The reference is 'an answer column'; other columns have the names used in the mapping."""
     page = " ".join(client.get("/rewards").text.split())
     assert "Needs an answer column." in page
     assert "Needs the column context." in page
@@ -35,7 +35,7 @@ def test_the_page_names_needed_columns_in_words(client: FlaskClient) -> None:
 
 
 def test_a_completion_is_scored_with_parts_weights_and_reasons(client: FlaskClient) -> None:
-    """The answer has the documented shape."""
+    """The response has the documented format."""
     body = {"reward": MATH, "prompt": "6 x 12?", "completion": RIGHT, "row": ROW}
     found = client.post("/api/rewards/test", json=body).get_json()
     assert found["total"] == pytest.approx(1.2)
@@ -45,7 +45,7 @@ def test_a_completion_is_scored_with_parts_weights_and_reasons(client: FlaskClie
 
 
 def test_own_markers_are_used(client: FlaskClient) -> None:
-    """The markers of the configuration can be sent along."""
+    """The request can include the configuration's answer tags."""
     body = {
         "reward": MATH,
         "completion": "<a>72</a>",
@@ -75,7 +75,7 @@ def test_own_markers_are_used(client: FlaskClient) -> None:
 def test_what_is_wrong_is_named_by_its_path(
     client: FlaskClient, changes: dict[str, Any], status: int, field: str
 ) -> None:
-    """A missing reference, unknown names, wrong settings, unknown markers."""
+    """A missing reference, unknown names, invalid settings, unknown tags."""
     body = {"reward": MATH, "prompt": "", "completion": RIGHT, "row": ROW, **changes}
     refused = client.post("/api/rewards/test", json=body)
     assert (refused.status_code, refused.get_json()["error"]["field"]) == (status, field)

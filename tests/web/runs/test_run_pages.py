@@ -1,4 +1,4 @@
-"""What the pages say of a run, and what their buttons do: from directories as workers leave them."""
+"""What pages say about a run, and what their buttons do, based on folders as workers leave them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.support.second_method import install
 
 
 def buttons(browser: Browser) -> dict[str, bool]:
-    """The run page's buttons in order, and whether each is the primary one."""
+    """The run page's buttons in order, and whether each is primary."""
     page = text(browser, f"/runs/{RUN}")
     part = page.partition("<h2>Next steps</h2>")[2].partition('id="more-actions"')[0]
     found = {}
@@ -38,7 +38,7 @@ NOTHING = "It did not learn this: reward 0.01 of 1.20, 0 of 5 right."
 
 
 def test_one_sentence_everywhere(browser: Browser, services: Services) -> None:
-    """The run's page, lists, home, the wizard, exports and the API say the same of a run that did not learn."""
+    """The run's page, lists, Home, the wizard, exports and the API say the same about a run that did not learn."""
     make(
         services,
         JobState.COMPLETED,
@@ -58,7 +58,7 @@ def test_one_sentence_everywhere(browser: Browser, services: Services) -> None:
 
 
 def test_what_did_not_learn_is_changed_not_exported(browser: Browser, services: Services) -> None:
-    """The first button makes a new draft with the change in it and opens it; the run's other choices are kept."""
+    """The primary button opens a new draft with that change; the run's other choices are kept."""
     make(
         services,
         JobState.COMPLETED,
@@ -83,7 +83,7 @@ def test_what_did_not_learn_is_changed_not_exported(browser: Browser, services: 
 
 
 def test_what_learned_is_exported_first(browser: Browser, services: Services) -> None:
-    """The button to change the choices is not there at all."""
+    """There is no button to change the choices."""
     make(services, JobState.COMPLETED, [0.1, 0.2, 0.4, 0.6, 0.8, 0.9], held=([0.0] * 12, [1.2] * 12), checkpoint=6)
     assert primary(browser) == ["go-export"]
     assert "change" not in buttons(browser)
@@ -92,7 +92,7 @@ def test_what_learned_is_exported_first(browser: Browser, services: Services) ->
 
 
 def test_too_little_evidence_leads_to_more_questions(browser: Browser, services: Services) -> None:
-    """Neither Export nor a change comes first."""
+    """Neither Export nor a change is the primary button."""
     make(services, JobState.COMPLETED, [0.2, 0.3, 0.4, 0.5, 0.6, 0.7], held=([0.2] * 5, [1.2, 1.2, 0.2, 0.2, 0.2]))
     assert primary(browser) == ["go-evaluate"]
     assert "Not enough evidence that it learned" in text(browser, "/runs")
@@ -101,7 +101,7 @@ def test_too_little_evidence_leads_to_more_questions(browser: Browser, services:
 def test_a_stopped_run_keeps_its_diagnosis_and_offers_the_change_beside_resume(
     browser: Browser, services: Services
 ) -> None:
-    """88 % cut off is said after the stop as before it, also by a server that starts anew."""
+    """88% cut off is reported after the stop as before it, even after a server restart."""
     run = make(services, JobState.STOPPED, config=tiny(max_new_tokens=40), checkpoint=6)
     writer = JsonlWriter(run.metrics)
     for step in range(1, 7):
@@ -117,7 +117,7 @@ def test_a_stopped_run_keeps_its_diagnosis_and_offers_the_change_beside_resume(
 
 
 def test_a_run_that_never_began_is_fixed_not_resumed(browser: Browser, services: Services) -> None:
-    """No empty charts, no word of a checkpoint, no Resume at home; the draft opens at the error's step."""
+    """No empty charts, no mention of a checkpoint, no Resume on Home; the draft opens at the step with the error."""
     error = "The Hub cannot be reached, and the model is not on this machine."
     make(services, JobState.FAILED, error=error, error_field="model.name")
     page = text(browser, f"/runs/{RUN}")
@@ -139,7 +139,7 @@ def test_a_run_that_never_began_is_fixed_not_resumed(browser: Browser, services:
 
 
 def test_resume_is_offered_where_there_is_something_to_resume(browser: Browser, services: Services) -> None:
-    """With a checkpoint home says so, too; a run that broke before its first one begins anew."""
+    """With a checkpoint, Home offers it too; a run that failed before its first checkpoint starts over."""
     make(services, JobState.CRASHED, [0.2, 0.3, 0.4], checkpoint=2)
     assert primary(browser) == ["resume"]
     assert "Resume from step 2" in text(browser, f"/runs/{RUN}")
@@ -154,7 +154,7 @@ def test_resume_is_offered_where_there_is_something_to_resume(browser: Browser, 
 def test_changed_choices_bring_back_the_start_form(
     browser: Browser, app: Flask, services: Services, state: JobState
 ) -> None:
-    """With the old run one link away; the start, pressed twice, makes one new run. The same choices show the run."""
+    """The old run is one link away; pressing Start twice makes one run. Unchanged choices show the old run."""
     make(services, state, [0.2, 0.3, 0.4])
     services.wizard.load(services.runs.get(RUN).config)
     services.wizard.put(session_id=RUN)
@@ -176,7 +176,7 @@ def test_changed_choices_bring_back_the_start_form(
 
 
 def test_a_run_at_work_stays_in_view_when_choices_change(browser: Browser, services: Services) -> None:
-    """It goes on with the choices that it had, and the page says so."""
+    """It continues with its original choices, and the page says so."""
     services.wizard.load(tiny())
     session_id = services.drafts.start(confirmed=True)
     services.wizard.put(training={**services.wizard.draft().training.values, "max_steps": 9})
@@ -188,7 +188,7 @@ def test_a_run_at_work_stays_in_view_when_choices_change(browser: Browser, servi
 
 
 def test_a_run_that_was_deleted_does_not_block_the_start(browser: Browser, services: Services) -> None:
-    """The draft still names it; the start makes a new one."""
+    """The draft still refers to it; Start makes a new run."""
     services.wizard.load(tiny())
     services.wizard.put(session_id="20250101-000000-ffffff")
     browser.get("/new/train")
@@ -197,7 +197,7 @@ def test_a_run_that_was_deleted_does_not_block_the_start(browser: Browser, servi
 
 
 def test_two_runs_of_one_name_can_be_told_apart(browser: Browser, services: Services) -> None:
-    """In the list, the heading, the palette and every picker; a name that is alone stays as it is."""
+    """In the list, the heading, the palette and every picker; a unique name is shown as it is."""
     make(services, JobState.COMPLETED, [0.2, 0.3, 0.4])
     assert services.runs.get(RUN).title == "tiny"
     make(services, JobState.COMPLETED, [0.2, 0.3, 0.4], run_id=OTHER)
@@ -222,19 +222,19 @@ def test_two_runs_of_one_name_can_be_told_apart(browser: Browser, services: Serv
 def test_the_document_is_titled_by_the_outcome(
     browser: Browser, services: Services, state: JobState, rewards: list[float], held: Any, title: str
 ) -> None:
-    """A tab in the background says how the run ended."""
+    """A background tab shows how the run ended."""
     make(services, state, rewards, held=held)
     assert f"<title>{title}</title>" in text(browser, f"/runs/{RUN}")
 
 
 def test_the_document_is_titled_by_the_progress(browser: Browser, services: Services) -> None:
-    """While a worker is at it."""
+    """While a worker is running."""
     make(services, JobState.RUNNING, [0.1] * 3, phase="train")
     assert "<title>Training 3/6 · tiny · Tunesmith</title>" in text(browser, f"/runs/{RUN}")
 
 
 def test_a_run_at_work_offers_a_word_at_its_end(browser: Browser, services: Services) -> None:
-    """A run that is over has no end to wait for."""
+    """A finished run does not offer it."""
     make(services, JobState.RUNNING, [0.1] * 3, phase="train")
     assert 'id="notify"' in text(browser, f"/runs/{RUN}")
     make(services, JobState.STOPPED, [0.1] * 3, run_id=OTHER)
@@ -242,7 +242,7 @@ def test_a_run_at_work_offers_a_word_at_its_end(browser: Browser, services: Serv
 
 
 def test_a_new_step_is_read_once(browser: Browser, services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A live page asks after each step: the verdict, the tiles and the damage are of the same reading."""
+    """A live page refreshes after each step: verdict, tiles and damage come from one read."""
     run = make(services, JobState.STOPPED, [0.1] * 6, checkpoint=6)
     read: list[bytes] = []
 
@@ -260,7 +260,7 @@ def test_a_new_step_is_read_once(browser: Browser, services: Services, monkeypat
 
 
 def test_damaged_files_affect_only_their_run(browser: Browser, services: Services) -> None:
-    """Lists still come, and say something of it."""
+    """Lists still load and report the damage."""
     run = make(services, JobState.COMPLETED, [0.1] * 3, held=([0.0], [0.0]))
     run.evaluation.write_text('{"step": "x", "report": []}')
     config = run.read_config()
@@ -298,7 +298,7 @@ def losses(end: float) -> list[dict[str, Any]]:
 def test_a_run_without_a_reward_has_one_sentence_everywhere(
     monkeypatch: pytest.MonkeyPatch, browser: Browser, services: Services
 ) -> None:
-    """It is told by its losses, on pages and to programs, and the first button is what the sentence asks for."""
+    """It is based on the losses, on pages and in the API; the primary button follows from it."""
     install(monkeypatch)
     make_unrewarded(services, losses(2.29))
     said = "Not enough evidence that it learned: the loss on 32 held-out rows hardly changed, from 2.31 to 2.29."
@@ -316,7 +316,7 @@ def test_a_run_without_a_reward_has_one_sentence_everywhere(
 def test_a_run_without_a_reward_is_shown_by_its_loss(
     services: Services, browser: Browser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its page, the list and the home page; nothing is said of rewards or of answers that it never writes."""
+    """On its page, the list and Home; rewards and answers, which it does not have, are not mentioned."""
     install(monkeypatch)
     copied = {name: section for name, section in tiny("copies").items() if name not in {"reward", "training"}}
     run = make(services, JobState.COMPLETED, config={**copied, "method": "imitate"})
@@ -342,7 +342,7 @@ def test_a_run_without_a_reward_is_shown_by_its_loss(
 def test_damage_of_a_run_without_a_reward_affects_only_that_run(
     monkeypatch: pytest.MonkeyPatch, browser: Browser, services: Services, damage: str
 ) -> None:
-    """Odd values where others are expected: lists still come, and say something of it."""
+    """With values of unexpected types, lists still load and report the damage."""
     install(monkeypatch)
     run = make_unrewarded(services, losses(1.0))
     config = run.read_config()

@@ -1,4 +1,4 @@
-"""A run's page, a tab at a time: what each shows, what the address keeps, and that it sends no more than that."""
+"""A run's page, one tab at a time: what each shows, what is in the address, and that nothing else is sent."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ONLY = {
 
 
 def answered(run: JobDir, *, phase: str = "training", steps: int = 3, groups: int = 1, said: str = "4") -> None:
-    """Answers to so many questions in each step; ``said`` is what the model wrote."""
+    """Answers to that many questions in each step; ``said`` is the model's text."""
     writer = JsonlWriter(run.completions)
     for step in range(1, steps + 1):
         for number in range(groups):
@@ -42,12 +42,12 @@ def answered(run: JobDir, *, phase: str = "training", steps: int = 3, groups: in
 
 
 def main(browser: Browser, query: str = "", run: str = RUN) -> str:
-    """What the page itself shows, without the frame around it."""
+    """The page's own content, without the layout around it."""
     return text(browser, f"/runs/{run}{query}").partition("<main")[2].partition("</main>")[0]
 
 
 def test_a_page_sends_only_what_its_tab_shows(browser: Browser, services: Services) -> None:
-    """Each tab is a page of its own that says where it is; what makes no sense is the overview."""
+    """Each tab is a separate page that marks itself as current; an unknown tab shows the overview."""
     answered(make(services, JobState.COMPLETED, [0.1, 0.2, 0.3]))
     for tab in TABS:
         page = main(browser, f"?tab={tab}")
@@ -60,7 +60,7 @@ def test_a_page_sends_only_what_its_tab_shows(browser: Browser, services: Servic
 
 
 def test_the_address_keeps_step_phase_and_page(browser: Browser, services: Services) -> None:
-    """Without a step the latest is shown; a step that is not there is the latest, too."""
+    """A missing or unknown step shows the latest one."""
     run = make(services, JobState.COMPLETED, [0.1, 0.2, 0.3])
     answered(run, groups=6)
     answered(run, phase="evaluation", steps=1)
@@ -78,7 +78,7 @@ def test_the_address_keeps_step_phase_and_page(browser: Browser, services: Servi
 
 
 def test_answers_are_searched_over_all_steps(browser: Browser, services: Services) -> None:
-    """The newest first, with their step; what is searched for is shown as text, whatever it holds."""
+    """Newest first, with their step; the query is shown as plain text, whatever it contains."""
     run = make(services, JobState.COMPLETED, [0.1, 0.2, 0.3])
     answered(run, said="Forty-Two")
     answered(run, steps=1, said="41")
@@ -113,7 +113,7 @@ def test_the_overview_shows_answers_of_the_newest_step_with_their_reasons(browse
 
 
 def test_the_overview_prefers_a_question_with_different_scores(browser: Browser, services: Services) -> None:
-    """The best answers and the worst one of it, in that order."""
+    """Its best answers and its worst one, in that order."""
     run = make(services, JobState.COMPLETED, [0.1])
     writer = JsonlWriter(run.completions)
     for question, totals in (("all alike", [0.2, 0.2]), ("mixed", [0.3, 0.1, 1.2, 0.2])):
@@ -136,7 +136,7 @@ def test_the_overview_prefers_a_question_with_different_scores(browser: Browser,
 
 
 def test_the_log_is_shown_without_native_libraries_and_can_be_filtered(browser: Browser, services: Services) -> None:
-    """Everything comes on demand; a filter that nothing fits says so."""
+    """The full log is available on request; a filter without matches says so."""
     run = make(services, JobState.COMPLETED, [0.1])
     remark = "llama_adapter_lora_init_impl: lora for blk.8 cannot use buft AMX, fallback to CPU"
     run.log.write_text(f"Loading the model\n{remark}\nTraining step 1\n")
@@ -151,7 +151,7 @@ def test_the_log_is_shown_without_native_libraries_and_can_be_filtered(browser: 
 
 
 def test_the_settings_are_told_in_words_with_what_was_changed(browser: Browser, services: Services) -> None:
-    """No raw option values; a changed setting has its default beside it, the JSON is there to take."""
+    """No raw option values; a changed setting shows its default, and the JSON can be downloaded."""
     make(services, JobState.COMPLETED, [0.1], config=tiny(learning_rate=3e-5, max_new_tokens=40))
     page = main(browser, "?tab=settings")
     words, _, raw = page.partition('id="config-fold"')
@@ -178,7 +178,7 @@ def test_settings_that_are_damaged_are_left_out(browser: Browser, services: Serv
 
 @pytest.mark.parametrize(("kl", "said"), [(0.41, "Above 0.1: watch"), (0.05, "")])
 def test_a_figure_out_of_range_says_so_in_words(browser: Browser, services: Services, kl: float, said: str) -> None:
-    """On the overview, whatever place it has among the tiles, and above the charts."""
+    """On the overview, whatever the tile's position, and above the charts."""
     run = make(services, JobState.COMPLETED, [0.1, 0.2])
     writer = JsonlWriter(run.metrics)
     for step in (3, 4):
@@ -198,7 +198,7 @@ def test_a_figure_out_of_range_says_so_in_words(browser: Browser, services: Serv
 
 
 def at_work(services: Services, times: list[float]) -> None:
-    """A run in its training phase; ``times`` are when the first of its six steps were done."""
+    """A run in its training phase; ``times`` are when its first steps of six ended."""
     run = make(services, JobState.RUNNING, phase="train")
     writer = JsonlWriter(run.metrics)
     for step, moment in enumerate(times, 1):
@@ -207,7 +207,7 @@ def at_work(services: Services, times: list[float]) -> None:
 
 
 def test_the_time_left_is_that_of_the_whole_run(browser: Browser, services: Services) -> None:
-    """Unknown until two steps were measured; the Stop button is there on every tab."""
+    """Unknown until two steps were measured; the Stop button is on every tab."""
     now = time.time()
     at_work(services, [now - 60, now])
     page = main(browser)
@@ -219,7 +219,7 @@ def test_the_time_left_is_that_of_the_whole_run(browser: Browser, services: Serv
 
 
 def test_a_run_that_stalls_says_so(browser: Browser, services: Services) -> None:
-    """Where no row has come for much longer than a step takes."""
+    """When no row has arrived for much longer than a step takes."""
     now = time.time()
     at_work(services, [now - 1260, now - 1200])
     assert "No new step for 20 minutes" in main(browser)

@@ -1,4 +1,4 @@
-"""Training runs over HTTP, as a program uses them."""
+"""Training runs over HTTP, as an API client uses them."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def follow(services: Services, session_id: str, *states: str, seconds: float = P
 
 
 def test_a_run_goes_from_queued_to_completed_with_its_rows(client: FlaskClient, services: Services) -> None:
-    """Start, follow, and read rows, completions and log back."""
+    """Start, follow, and read back rows, completions and log."""
     session_id = start(client, tiny())
     follow(services, session_id, "completed")
     run = client.get(f"/api/training/sessions/{session_id}").json
@@ -60,7 +60,7 @@ def test_a_run_goes_from_queued_to_completed_with_its_rows(client: FlaskClient, 
 
 
 def test_the_list_has_every_run_newest_first(client: FlaskClient) -> None:
-    """Runs that wait are there too, with their place in the queue."""
+    """Queued runs are listed too, with their position in the queue."""
     first, second = start(client, tiny("one")), start(client, tiny("two"))
     sessions = (client.get("/api/training/sessions").json or {})["sessions"]
     assert [run["session_id"] for run in sessions] == [second, first]
@@ -68,7 +68,7 @@ def test_the_list_has_every_run_newest_first(client: FlaskClient) -> None:
 
 
 def test_the_same_id_twice_starts_once(client: FlaskClient) -> None:
-    """A double click, or a program that repeats a request, starts one run."""
+    """A double click or a retried request starts only one run."""
     start(client, tiny(), session_id="mine")
     again = client.post("/api/training/start", json={"config": tiny(), "session_id": "mine"})
     assert again.status_code == 409
@@ -91,7 +91,7 @@ def test_the_same_id_twice_starts_once(client: FlaskClient) -> None:
 def test_a_wrong_configuration_is_refused_with_its_field(
     client: FlaskClient, change: dict[str, Any], field: str
 ) -> None:
-    """Nothing is started, and the answer names the field."""
+    """Nothing is started, and the error names the field."""
     response = client.post("/api/training/start", json={"config": {**tiny(), **change}})
     assert response.status_code in {404, 422}
     error = (response.json or {})["error"]
@@ -101,7 +101,7 @@ def test_a_wrong_configuration_is_refused_with_its_field(
 
 
 def test_a_queued_run_is_stopped_by_taking_it_out_of_the_queue(client: FlaskClient) -> None:
-    """No worker is started for it, and Resume puts it back."""
+    """No worker is started for it, and Resume queues it again."""
     session_id = start(client, tiny())
     stopped = client.post("/api/training/stop", json={"session_id": session_id})
     assert (stopped.status_code, (stopped.json or {})["status"]) == (202, "stopped")
@@ -110,7 +110,7 @@ def test_a_queued_run_is_stopped_by_taking_it_out_of_the_queue(client: FlaskClie
 
 
 def test_stop_and_resume_go_on_from_the_checkpoint(client: FlaskClient, services: Services) -> None:
-    """The stopped step is the last of the first attempt; the next one the first of the second."""
+    """The step after the resume follows the last step before the stop."""
     with held(services.settings.home.root):
         session_id = start(client, tiny(max_steps=10))
         follow(services, session_id, "training")
@@ -128,7 +128,7 @@ def test_stop_and_resume_go_on_from_the_checkpoint(client: FlaskClient, services
 def test_a_worker_that_ignores_stop_now_is_ended(
     client: FlaskClient, services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After the time of grace it gets SIGTERM, and the run is stopped, not crashed."""
+    """After the grace period it gets SIGTERM, and the run is stopped, not crashed."""
     monkeypatch.setattr("services.jobs.watcher.GRACE", 0.3)
     session_id = start(client, tiny("deaf", max_steps=2000))
     follow(services, session_id, "training")
@@ -138,7 +138,7 @@ def test_a_worker_that_ignores_stop_now_is_ended(
 
 
 def test_a_failed_run_says_why(client: FlaskClient, services: Services) -> None:
-    """The worker's own words are shown, and Resume is offered."""
+    """The worker's own message is shown, and Resume is offered."""
     session_id = start(client, tiny("fails"))
     follow(services, session_id, "failed")
     run = services.runs.get(session_id)
@@ -149,7 +149,7 @@ def test_a_failed_run_says_why(client: FlaskClient, services: Services) -> None:
 def test_a_worker_that_dies_before_its_first_word_is_crashed_with_its_log(
     client: FlaskClient, services: Services
 ) -> None:
-    """The last lines of its log are in the error."""
+    """The error contains the last lines of its log."""
     session_id = start(client, tiny("mute"))
     follow(services, session_id, "crashed")
     assert "cannot load the library" in (services.runs.get(session_id).job.error or "")
@@ -158,7 +158,7 @@ def test_a_worker_that_dies_before_its_first_word_is_crashed_with_its_log(
 def test_a_checkpoint_is_known_even_if_the_worker_died_before_it_could_say_so(
     client: FlaskClient, services: Services
 ) -> None:
-    """Resume continues from what lies on the disk, so that is what the page names."""
+    """Resume continues from what is on disk, so that is what the page shows."""
     with held(services.settings.home.root):
         session_id = start(client, tiny())
         follow(services, session_id, "training")
@@ -186,7 +186,7 @@ def test_a_running_run_is_not_deleted(client: FlaskClient, services: Services) -
 
 
 def test_an_empty_name_is_refused_on_the_page_of_the_run(client: FlaskClient, browser: Browser) -> None:
-    """In words at its top, not on an error page."""
+    """With a message at the top of the page, not on an error page."""
     session_id = start(client, tiny())
     browser.get(f"/runs/{session_id}")
     refused = browser.post(f"/runs/{session_id}/rename", form={"name": " "})
@@ -195,7 +195,7 @@ def test_an_empty_name_is_refused_on_the_page_of_the_run(client: FlaskClient, br
 
 
 def test_a_renamed_run_keeps_its_name_when_the_database_is_rebuilt(client: FlaskClient, services: Services) -> None:
-    """The name is in the run's directory too."""
+    """The name is also stored in the run's folder."""
     session_id = start(client, tiny())
     renamed = client.patch(f"/api/training/sessions/{session_id}", json={"name": "better"})
     assert (renamed.json or {})["name"] == "better"
@@ -209,12 +209,12 @@ def test_a_renamed_run_keeps_its_name_when_the_database_is_rebuilt(client: Flask
 
 
 def test_the_database_is_rebuilt_from_the_directories(client: FlaskClient, services: Services) -> None:
-    """States, steps, rewards and the place in the files are as they were."""
+    """States, steps, rewards and file offsets are as before."""
     from services.jobs.rebuild import rebuild
 
     done = start(client, tiny("done"))
     follow(services, done, "completed")
-    waiting = start(client, tiny("waiting"))  # After the last look: nothing starts it.
+    waiting = start(client, tiny("waiting"))  # After the watcher's last check: nothing starts it.
     before = services.runs.get(done).json()
     job = services.database.unfinished()
     for session_id in (done, waiting):
@@ -230,7 +230,7 @@ def test_the_database_is_rebuilt_from_the_directories(client: FlaskClient, servi
 
 @pytest.mark.parametrize("bad", ["..", "../..", "%2e%2e%2f%2e%2e", "UPPER", "a" * 65, "a%00b", "-x"])
 def test_an_invalid_id_finds_nothing(client: FlaskClient, bad: str) -> None:
-    """Whatever is sent as an id, nothing outside the folder is touched and no trace is shown."""
+    """Whatever the id, nothing outside the folder is read and no traceback is shown."""
     for path in ("", "/metrics", "/completions", "/logs"):
         response = client.get(f"/api/training/sessions/{bad}{path}")
         assert response.status_code in {400, 404}, path
@@ -242,7 +242,7 @@ def test_an_invalid_id_finds_nothing(client: FlaskClient, bad: str) -> None:
 
 
 def test_a_thousand_runs_are_listed_from_the_database_alone(client: FlaskClient, services: Services) -> None:
-    """No file of a run is read for the list, and the database is asked no more often than for ten."""
+    """The list reads no files of runs and makes no more queries than for ten runs."""
     asked: list[str] = []
 
     def note(*given: Any) -> None:
@@ -257,7 +257,7 @@ def test_a_thousand_runs_are_listed_from_the_database_alone(client: FlaskClient,
 
 
 def _listed(client: FlaskClient, services: Services, number: int, asked: list[str]) -> int:
-    """How many questions to the database the list of so many runs takes; none of them has a folder."""
+    """How many queries the list of that many runs takes; none of them has a folder."""
     for place in range(len(services.runs.list()), number):
         content = {"kind": "train", "name": f"run {place}", "created_at": "2026-01-01T00:00:00+00:00"}
         job = new_job(f"run-{place:04}", {**content, "config": tiny()})
@@ -270,7 +270,7 @@ def _listed(client: FlaskClient, services: Services, number: int, asked: list[st
 
 
 def test_the_list_is_read_once_after_each_change(browser: Browser, services: Services) -> None:
-    """The frame of a page and the page itself share it, and so do later ones until something is written."""
+    """The layout and the page share it, and so do later pages until something is written."""
     session_id = start(browser.client, tiny("one"))
     asked: list[str] = []
 
@@ -286,7 +286,7 @@ def test_the_list_is_read_once_after_each_change(browser: Browser, services: Ser
         assert not any("jobs.kind = ?" in text for text in asked)
     finally:
         event.remove(Engine, "before_cursor_execute", note)
-    services.runs.list().clear()  # A caller's own.
+    services.runs.list().clear()  # The caller's copy.
     services.runs.rename(session_id, "two")
     assert [(run.job.name, run.job.queue_position) for run in services.runs.list()] == [("two", 1)]
     services.runs.stop(session_id)

@@ -1,4 +1,4 @@
-"""The list of runs: search, filters and order, all in the address."""
+"""The list of runs: search, filters and sort order, all in the address."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.support.run_made import text
 
 @pytest.fixture(autouse=True)
 def runs(services: Services) -> None:
-    """Three runs: by name c, a, b from the oldest; they took 30, 20 and 40 seconds."""
+    """Three runs named c, a, b, oldest first; they took 30, 20 and 40 seconds."""
     for hour, (name, state, seconds, reward) in enumerate(
         [("c", JobState.COMPLETED, 30, 0.2), ("a", JobState.CRASHED, 20, 0.9), ("b", JobState.STOPPED, 40, None)]
     ):
@@ -47,17 +47,17 @@ def listed(browser: Browser, query: str = "") -> str:
         ("?state=completed", "c"),
         ("?state=nonsense", "bac"),
         ("?state=queued", ""),
-        ("?q=a", "bac"),  # the model's name has an a
+        ("?q=a", "bac"),  # the model's name contains an a
         ("?page=9", "bac"),
     ],
 )
 def test_the_address_says_which_runs_in_which_order(browser: Browser, query: str, names: str) -> None:
-    """The newest first by default; a crashed run has failed, too."""
+    """Newest first by default; a crashed run counts as failed."""
     assert listed(browser, query) == names
 
 
 def test_heads_and_filters_lead_from_one_to_the_other(browser: Browser) -> None:
-    """A second press on a head turns the order; what was searched for and chosen stays."""
+    """A second click on a header reverses the order; search and filters are kept."""
     page = text(browser, "/runs?state=failed&q=a&sort=name")
     assert 'aria-sort="ascending"' in page
     assert 'href="/runs?q=a&state=failed&sort=name&order=desc"' in page
@@ -67,7 +67,7 @@ def test_heads_and_filters_lead_from_one_to_the_other(browser: Browser) -> None:
 
 
 def test_filters_say_how_many_runs_they_leave(browser: Browser) -> None:
-    """Those that leave none are not shown."""
+    """Filters without matches are hidden."""
     page = text(browser, "/runs")
     chips = re.sub(r"<[^>]+>|\s+", " ", page.partition('class="chips"')[2].partition("</nav>")[0])
     assert chips.split()[-8:] == ["All", "3", "Completed", "1", "Stopped", "1", "Failed", "1"]
@@ -75,13 +75,13 @@ def test_filters_say_how_many_runs_they_leave(browser: Browser) -> None:
 
 
 def test_a_row_says_when_it_started_and_how_long_it_took(browser: Browser) -> None:
-    """On the home page, too; pages of many runs are walked by links."""
+    """On Home, too; long lists have links to further pages."""
     for path in ("/runs", "/"):
         assert "30 seconds" in text(browser, path), path
 
 
 def test_many_runs_come_a_page_at_a_time(browser: Browser, services: Services) -> None:
-    """In the order that was chosen."""
+    """In the chosen order."""
     for number in range(30):
         content = {"kind": "train", "name": f"more {number:02}", "created_at": "2026-02-01T00:00:00+00:00"}
         job = new_job(f"more-{number:02}", {**content, "config": tiny()})

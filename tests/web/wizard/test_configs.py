@@ -26,7 +26,7 @@ def save(client: FlaskClient, name: str, config: Any) -> Any:
 
 @pytest.mark.parametrize("name", ["plain", "GSM8K: 1/2", "../../x", ".hidden", "Größe (2)", "100%", "a%2Fb"])
 def test_a_configuration_comes_back_key_for_key_under_any_name(client: FlaskClient, home: Home, name: str) -> None:
-    """Saved, listed, loaded, downloaded, deleted; the file stays in configs/."""
+    """Saved, listed, loaded, downloaded, deleted; the file is in configs/."""
     config = tiny()
     assert save(client, name, config).status_code == 200
     assert names(client, preset=False) == [name]
@@ -42,7 +42,7 @@ def test_a_configuration_comes_back_key_for_key_under_any_name(client: FlaskClie
 
 
 def test_a_wrong_configuration_is_not_saved_over_a_good_one(client: FlaskClient) -> None:
-    """Every problem is told, and what was there stays."""
+    """Every problem is reported, and the saved file stays."""
     save(client, "mine", tiny())
     refused = save(client, "mine", tiny() | {"colour": "red", "dataset": {}})
     assert refused.status_code == 422
@@ -52,7 +52,7 @@ def test_a_wrong_configuration_is_not_saved_over_a_good_one(client: FlaskClient)
 
 @pytest.mark.parametrize("name", ["", " ", "x" * 101, "a\nb", "\x00"])
 def test_an_invalid_name_is_rejected(client: FlaskClient, name: str) -> None:
-    """Empty, endless or unprintable."""
+    """Empty, too long or unprintable."""
     refused = save(client, name, tiny())
     assert (refused.status_code, refused.get_json()["error"]["field"]) == (400, "name")
 
@@ -76,7 +76,7 @@ def test_a_broken_file_is_listed_with_its_problem(client: FlaskClient, home: Hom
 
 
 def test_renaming_keeps_everything_but_the_name(client: FlaskClient) -> None:
-    """Also inside the file; a taken name is refused and nothing is lost."""
+    """Inside the file, too; a taken name is refused and nothing is lost."""
     save(client, "tiny", tiny())
     save(client, "other", tiny("other"))
     taken = client.post("/api/configs/rename", json={"name": "tiny", "new_name": "other"})
@@ -88,7 +88,7 @@ def test_renaming_keeps_everything_but_the_name(client: FlaskClient) -> None:
 
 
 def test_presets_can_be_read_and_not_changed(client: FlaskClient) -> None:
-    """They come with the project and stay as they are."""
+    """They come with the project and cannot be changed."""
     shipped = sorted(path.stem for path in PRESETS.glob("*.json"))
     assert sorted(names(client, preset=True)) == shipped
     name = shipped[0]
@@ -104,7 +104,7 @@ def upload(client: FlaskClient, data: bytes) -> Any:
 
 
 def test_a_file_is_uploaded_under_the_name_that_stands_in_it(client: FlaskClient) -> None:
-    """Once; the second time it is said that there is one. What is no configuration is refused."""
+    """Once; a second upload reports the conflict. A file that is not a configuration is refused."""
     data = json.dumps(tiny("brought")).encode()
     assert upload(client, data).status_code == 201
     assert upload(client, data).status_code == 409
@@ -117,7 +117,7 @@ def test_a_file_is_uploaded_under_the_name_that_stands_in_it(client: FlaskClient
 
 
 def test_validating_tells_problems_and_notes_apart(client: FlaskClient) -> None:
-    """Nothing is saved; a fault has its path, and what has no effect here is a note."""
+    """Nothing is saved; a problem has its path, and a setting without effect is a note."""
     fine = client.post("/api/configs/validate", json={"config": tiny()}).get_json()
     assert fine["problems"] == []
     wrong = client.post("/api/configs/validate", json={"config": tiny(learning_rate=-1)}).get_json()
@@ -132,7 +132,7 @@ def test_validating_tells_problems_and_notes_apart(client: FlaskClient) -> None:
 
 @pytest.mark.parametrize("text", ["[" * 100_000, '{"config":' + '{"a":' * 900 + "1" + "}" * 900 + "}"])
 def test_deeply_nested_json_is_rejected(client: FlaskClient, text: str) -> None:
-    """As the sender's mistake, not as the server's."""
+    """As a client error, not a server error."""
     for path in ("training/start", "configs/save"):
         refused = client.post(f"/api/{path}", data=text, content_type="application/json")
         assert 400 <= refused.status_code < 500

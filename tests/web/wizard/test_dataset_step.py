@@ -1,4 +1,4 @@
-"""Step 2 as a browser uses it: exercises, mixtures, well-known datasets, templates, and the exact prompt."""
+"""Step 2 as a browser uses it: exercises, mixtures, popular datasets, templates, and the exact prompt."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def save(browser: Browser, action: str = "save", **fields: str) -> None:
 
 
 def test_a_file_brings_its_whole_mapping(app: Flask, browser: Browser, draft: Any) -> None:
-    """Question and context joined, the answer taken out after its marker, the prompt with where the answer starts."""
+    """Question and context are joined, the answer is extracted after its marker, and the prompt shows its start."""
     source = upload(app)
     save(browser, ui__kind="upload", upload=source)
     section = draft()["dataset"]
@@ -60,7 +60,7 @@ def test_a_file_brings_its_whole_mapping(app: Flask, browser: Browser, draft: An
 
 
 def test_further_columns_are_named_for_the_reward(app: Flask, browser: Browser, draft: Any) -> None:
-    """Typed with commas, kept in the configuration and in the rows; another source takes them away."""
+    """Comma-separated, kept in the configuration and the rows; another source removes them."""
     rows = "".join(
         json.dumps({"question": f"Write f{n}.", "answer": "def f", "test_list": [f"f{n}()"], "choices": "a"}) + "\n"
         for n in range(20)
@@ -81,7 +81,7 @@ def test_further_columns_are_named_for_the_reward(app: Flask, browser: Browser, 
 
 
 def test_exercises_are_ticked_weighed_and_bring_their_checker(browser: Browser, draft: Any) -> None:
-    """They make the rows, their own checker becomes the reward, and another source takes them away again."""
+    """They generate the rows and their checker becomes the reward; another source removes both."""
     save(browser, action="show-tasks", ui__kind="tasks")
     text = browser.get("/new/dataset").get_data(as_text=True)
     assert 'name="task.chain_sum"' in text
@@ -103,11 +103,11 @@ def test_exercises_are_ticked_weighed_and_bring_their_checker(browser: Browser, 
     assert "24 rows" in browser.get("/new/dataset").get_data(as_text=True)
     save(browser, ui__kind="generated")
     assert "tasks" not in draft()["dataset"]
-    assert draft()["reward"]["preset_name"] == "arithmetic"  # what suits sums; the checker went with the exercises
+    assert draft()["reward"]["preset_name"] == "arithmetic"  # the reward for sums; the checker went with the exercises
 
 
 def test_datasets_are_mixed_by_weight(app: Flask, browser: Browser, draft: Any) -> None:
-    """Each with its own mapping; what has no weight takes no part."""
+    """Each with its own mapping; a source without a weight is left out."""
     source, _other = upload(app), upload(app, ROWS.replace("towers", "bells"))
     save(browser, action="take-mix", ui__kind="mix", **{f"mix.{source}": "2", "mix.generated:arithmetic": "1"})
     section = draft()["dataset"]
@@ -127,7 +127,7 @@ def part(place: int, was: dict[str, Any], **fields: str) -> dict[str, str]:
 
 
 def test_a_mixture_takes_exercises_with_difficulty_and_weight(browser: Browser, draft: Any) -> None:
-    """Beside the sums of this machine; what the form does not show of an exercise is kept, no names take no part."""
+    """Beside generated sums; exercise fields that the form does not show are kept, and without names none is used."""
     exercises = {"source": "generated:reasoning-gym", "tasks": [{"name": "chain_sum", "weight": 3.0}]}
     sums = {"mix.generated:arithmetic": "1"}
     own = part(0, exercises, tasks="chain_sum = 1, spell_backward", size="40", weight="2")
@@ -145,7 +145,7 @@ def test_a_mixture_takes_exercises_with_difficulty_and_weight(browser: Browser, 
 
 
 def test_a_mixture_takes_datasets_of_the_hub(browser: Browser, draft: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Path, subset, split and weight; a well-known one brings its mapping; rows are fetched when asked for alone."""
+    """Path, subset, split and weight; a popular one comes with its mapping; rows are fetched only on request."""
     lines = "".join(json.dumps({"ask": f"Is {n} even?", "say": "yes"}) + "\n" for n in range(20)).encode()
     own = {"source": "own/set", "split": "train", "instruction_field": "ask", "response_field": "say"}
     hub = part(0, {}, **own, weight="2")
@@ -169,7 +169,7 @@ PREPARATION = "/new/dataset/preparation"
 
 
 def words_alone(folder: Path) -> None:
-    """A tokenizer for the model that seems to be installed: every word is a token."""
+    """A tokenizer for a model that appears to be installed: every word is a token."""
     tokenizer = Tokenizer(models.WordLevel({"<unk>": 0}, unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     tokenizer.save(str(folder / "tokenizer.json"))
@@ -206,8 +206,8 @@ def test_every_source_is_prepared_from_the_step(
 
 
 def test_a_well_known_dataset_brings_its_mapping(browser: Browser, draft: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Even where the Hub cannot be reached just now."""
-    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")  # the discard port: nobody listens
+    """Even if the Hub cannot be reached."""
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")  # the discard port: nothing listens there
     save(browser, action="known-rajpurkar/squad_v2", ui__kind="hub")
     section = draft()["dataset"]
     assert (section["source"], section["extraction_pattern"]) == ("rajpurkar/squad_v2", "text[0]")
@@ -215,7 +215,7 @@ def test_a_well_known_dataset_brings_its_mapping(browser: Browser, draft: Any, m
 
 
 def test_prompts_and_markers_are_kept_by_name_and_used_again(browser: Browser, draft: Any) -> None:
-    """Saved from the page, used after other choices, deleted."""
+    """Saved on the page, applied after other choices, deleted."""
     fields = {
         "ui.kind": "generated",
         "dataset.system_prompt": "Be brief.",
@@ -237,7 +237,7 @@ def test_prompts_and_markers_are_kept_by_name_and_used_again(browser: Browser, d
 
 
 def test_preparation_and_a_template_of_ones_own_are_part_of_the_step(app: Flask, browser: Browser, draft: Any) -> None:
-    """Switches reach the configuration; a chat template of one's own shows in the prompt, a broken one says why."""
+    """Switches reach the configuration; a custom chat template shows in the prompt, and a broken one says why."""
     browser.get("/new/model")
     browser.post(
         "/new/model", form={"action": "save", "choice": "builtin:smollm2-135m-instruct", "ui.setup": "recommended"}
@@ -264,7 +264,7 @@ def test_preparation_and_a_template_of_ones_own_are_part_of_the_step(app: Flask,
 def test_a_preparation_is_watched_and_stopped(
     app: Flask, home: Home, browser: Browser, draft: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The page says what is being done while it is done; a stop leaves neither a report nor a complaint."""
+    """The page shows the progress; after a stop there is neither a report nor an error."""
     monkeypatch.setattr(preparation_jobs, "PATIENCE", 0.0)
     preparing.hold(app.extensions["tunesmith"].library, home.root)
     save(browser, ui__kind="generated")
@@ -280,7 +280,7 @@ def test_a_preparation_is_watched_and_stopped(
 
 
 def test_a_preparation_that_fails_says_why(browser: Browser, draft: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On the page, in the words that reading it has; and it can be tried again."""
+    """On the page, with the reader's message; it can be retried."""
     with Hub({}) as server:
         monkeypatch.setenv("HF_ENDPOINT", server.endpoint)
         save(browser, action="prepare", ui__kind="hub", ui__hub="nobody/nothing")
@@ -296,7 +296,7 @@ def shown(browser: Browser) -> str:
 
 
 def test_exercises_are_made_once_for_the_same_question(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each look takes a process of seconds; another seed or number of rows is another question."""
+    """Each preview takes a process of seconds; another seed or number of rows needs a new one."""
     made: list[int] = []
 
     def ask(_: Home, op: str, *, samples: int, **__: Any) -> Any:

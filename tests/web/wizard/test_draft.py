@@ -1,4 +1,4 @@
-"""One draft a request: read once, reviewed once, and started once."""
+"""One draft per request: read once, reviewed once, and started once."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ SET_UP = frozenset(path for path in PAGES if path.startswith("/new")) - {"/new/e
 
 
 def counted(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str) -> list[Any]:
-    """The answers of a method from now on."""
+    """Count the results of a method from now on."""
     given: list[Any] = []
     real = getattr(owner, name)
 
@@ -49,7 +49,7 @@ def counted(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str) -> list[Any]
 def test_a_page_reads_the_draft_once_and_reviews_it_once(
     browser: Browser, services: Services, monkeypatch: pytest.MonkeyPatch, started: bool
 ) -> None:
-    """So that everything on it is about the same choices, whatever another tab saves meanwhile."""
+    """So the whole page is about the same choices, even if another tab saves meanwhile."""
     services.wizard.load(tiny())
     if started:
         services.drafts.start(confirmed=True)
@@ -64,7 +64,7 @@ def test_a_page_reads_the_draft_once_and_reviews_it_once(
 
 
 def test_a_snapshot_stays_as_it_was(services: Services) -> None:
-    """What was read is not changed by what is saved later."""
+    """A later save does not change what was read."""
     services.wizard.load(tiny())
     snapshot = services.snapshots.take()
     services.wizard.change({"training.max_steps": 99, "reward": {"type": "preset", "preset_name": "nothing"}})
@@ -75,7 +75,7 @@ def test_a_snapshot_stays_as_it_was(services: Services) -> None:
 
 
 def test_starts_at_the_same_time_make_one_run(services: Services) -> None:
-    """Each of them gets its id."""
+    """Each request gets its id."""
     services.wizard.load(tiny())
     ids: list[str] = []
     starts = [threading.Thread(target=lambda: ids.append(services.drafts.start(confirmed=True))) for _ in range(4)]
@@ -88,7 +88,7 @@ def test_starts_at_the_same_time_make_one_run(services: Services) -> None:
 
 
 def test_a_reward_that_can_be_fooled_is_started_when_that_is_confirmed(services: Services) -> None:
-    """Not before, and the refusal says what to do."""
+    """Without the confirmation, the refusal says what to do."""
     fooled = {"type": "composite", "components": [{"name": "length", "weight": 1}]}
     services.wizard.load({**tiny(), "reward": fooled})
     assert any(problem.confirm for problem in services.snapshots.take(quick=False).review.readiness.problems)
@@ -126,7 +126,7 @@ def test_a_row_that_is_no_number_is_the_first(browser: Browser, services: Servic
 def test_a_configuration_with_anything_in_a_section_can_be_looked_at(
     browser: Browser, services: Services, section: str, odd: Any
 ) -> None:
-    """What is no section counts as an empty one."""
+    """An invalid section counts as empty."""
     services.settings.home.configs.joinpath("odd.json").write_text(json.dumps({**tiny(), section: odd}))
     browser.get("/configs")
     assert browser.post("/configs/use", form={"name": "odd"}).status_code == 302

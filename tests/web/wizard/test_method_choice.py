@@ -1,4 +1,4 @@
-"""Choosing the training method: what is shown for it, and what a change of it keeps."""
+"""Choosing the training method: what is shown, and what survives a change."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SUGGESTED = {"max_steps": 40, "batch_size": 3}
 
 @pytest.fixture(autouse=True)
 def copying(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A second method is in the list."""
+    """Register a second method."""
     install(monkeypatch, suggest=lambda source, on_gpu: {"training": SUGGESTED}, sentence="It copies.")
 
 
@@ -35,7 +35,7 @@ def used(services: Services) -> dict[str, Any]:
 
 
 def test_the_first_step_offers_every_method(browser: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With what it is called and what it does; where there is one alone there is nothing to choose."""
+    """With its name and description; a single method is not a choice."""
     page = browser.get("/new/model").text
     assert 'value="grpo" checked' in page.replace("\n", " ")
     assert "What do you have?" in page
@@ -48,7 +48,7 @@ def test_the_first_step_offers_every_method(browser: Browser, monkeypatch: pytes
 
 
 def test_a_choice_is_kept_and_followed_at_once(browser: Browser, services: Services) -> None:
-    """An autosave and 'Continue' do the same; the default one is not named where it was not before."""
+    """Autosave and 'Continue' do the same; the default method stays unnamed unless it was named before."""
     browser.get("/new/model")
     Tab(browser, "model").send()
     assert "method" not in services.wizard.config()
@@ -62,7 +62,7 @@ def test_a_choice_is_kept_and_followed_at_once(browser: Browser, services: Servi
 
 
 def test_suggestions_change_with_the_method(browser: Browser, services: Services) -> None:
-    """Also after they were saved by a form that left them as they were."""
+    """Even after a form saved them unchanged."""
     suggested = training(services)
     for saved in (False, True):
         if saved:
@@ -74,7 +74,7 @@ def test_suggestions_change_with_the_method(browser: Browser, services: Services
 
 
 def test_what_a_person_set_stays(browser: Browser, services: Services) -> None:
-    """Be it by chance what the other method suggests, or something that it does not use."""
+    """Even if it equals the other method's suggestion, or the other method does not use it."""
     suggested = training(services)
     Tab(browser, "configuration").send(training__max_steps="41", training__batch_size="3", training__max_new_tokens="9")
     own = {"max_steps": 41, "batch_size": 3, "max_new_tokens": 9}
@@ -90,7 +90,7 @@ def test_what_a_person_set_stays(browser: Browser, services: Services) -> None:
 
 
 def test_what_a_file_says_stays(browser: Browser, services: Services) -> None:
-    """There and back, although nothing of it was typed."""
+    """There and back, although nobody typed it."""
     config = {**tiny(batch_size=3, num_generations=3), "method": "grpo"}
     services.wizard.load(config)
     for key in ("imitate", "grpo", "imitate", "grpo"):
@@ -99,7 +99,7 @@ def test_what_a_file_says_stays(browser: Browser, services: Services) -> None:
 
 
 def test_suggested_values_are_nobodys_choice_again(browser: Browser, services: Services) -> None:
-    """After the button that brings them back."""
+    """After the button that resets them."""
     suggested = training(services)
     Tab(browser, "configuration").send(training__max_steps="41")
     Tab(browser, "configuration").send("suggest")
@@ -110,7 +110,7 @@ def test_suggested_values_are_nobodys_choice_again(browser: Browser, services: S
 
 
 def test_two_tabs_choose_a_method(browser: Browser, services: Services) -> None:
-    """A stale page does not undo the choice, and is told of it."""
+    """A stale page does not undo the choice, and shows a notice."""
     stale, other = Tab(browser, "model"), Tab(browser, "model")
     other.send(method="imitate")
     answer = stale.send(model__revision="main")
@@ -124,7 +124,7 @@ def test_two_tabs_choose_a_method(browser: Browser, services: Services) -> None:
 
 
 def test_a_configuration_of_another_method_becomes_the_draft(browser: Browser, services: Services, client: Any) -> None:
-    """With all its values; the method it came from is chosen again with what that one suggests."""
+    """With all its values; switching back to the earlier method applies its suggestions."""
     config = {
         **tiny("copied"),
         "method": "imitate",
@@ -146,7 +146,7 @@ def test_a_configuration_of_another_method_becomes_the_draft(browser: Browser, s
 
 
 def test_an_unknown_method_can_be_fixed(browser: Browser, services: Services) -> None:
-    """The problem leads to the choice."""
+    """The problem links to the choice."""
     services.wizard.load({**tiny(), "method": "guess"})
     assert services.snapshots.take().review.missing == {"model"}
     choose(browser, "grpo")

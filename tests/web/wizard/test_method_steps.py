@@ -1,4 +1,4 @@
-"""The wizard of a method that needs no reward and has the model write nothing while it trains."""
+"""The wizard with a method that needs no reward and generates no answers during training."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ SHOWN = (
 
 @pytest.fixture(autouse=True)
 def copying(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A second method is in the list."""
+    """Register a second method."""
     install(monkeypatch)
 
 
 @pytest.fixture
 def copied(services: Services) -> dict[str, Any]:
-    """The draft is complete, of the second method."""
+    """A complete draft that uses the second method."""
     config = {name: section for name, section in tiny().items() if name != "reward"} | {"method": "imitate"}
     services.wizard.load(config)
     return config
@@ -51,7 +51,7 @@ def steps_on(page: str) -> list[str]:
 
 
 def test_no_step_summary_or_link_is_about_a_reward(copied: None, browser: Browser) -> None:
-    """Back and Continue lead past it, too."""
+    """Back and Continue skip that step, too."""
     for step in STEPS:
         page = browser.get(f"/new/{step}").text
         assert steps_on(page) == ["model", "dataset", "configuration", "train"]
@@ -64,7 +64,7 @@ def test_no_step_summary_or_link_is_about_a_reward(copied: None, browser: Browse
 
 
 def test_the_address_of_the_reward_leads_to_the_next_step(copied: None, browser: Browser) -> None:
-    """And says why; a page of it that is still open keeps what it sends for another method."""
+    """With a reason; a stale page of that step still saves its fields for another method."""
     assert browser.get("/new/reward").location == "/new/train"
     assert "This training method needs no reward." in browser.get("/new/train").text
     sent = browser.post("/new/reward", form={"reward.preset_name": "short_answer", "action": "next"})
@@ -72,7 +72,7 @@ def test_the_address_of_the_reward_leads_to_the_next_step(copied: None, browser:
 
 
 def test_no_probe_is_offered_or_started(copied: None, browser: Browser, services: Services) -> None:
-    """It tries a reward on answers of the model."""
+    """It tries a reward on the model's answers."""
     assert "Check before training" not in browser.get("/new/train").text
     assert browser.post("/new/train", form={"action": "probe"}).location == "/new/train"
     assert "cannot be checked before training" in browser.get("/new/train").text
@@ -80,7 +80,7 @@ def test_no_probe_is_offered_or_started(copied: None, browser: Browser, services
 
 
 def test_a_draft_that_was_not_looked_through_is_led_past_the_reward(browser: Browser, services: Services) -> None:
-    """Once the other steps were."""
+    """Once the other steps are done."""
     services.wizard.put(method="imitate", dataset={"source": "generated:arithmetic"})
     for step in ("model", "dataset", "configuration"):
         assert browser.get("/new").location == f"/new/{step}"
@@ -96,7 +96,7 @@ def fields_on(browser: Browser, step: str) -> set[str]:
 def test_only_fields_that_the_method_uses_are_shown(
     copied: None, browser: Browser, services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A box that is not shown is not switched off; no group is empty or speaks of answers that are not written."""
+    """Hidden checkboxes are not switched off; no group is empty or mentions answers that are not generated."""
     services.wizard.change({"dataset.drop_overlap": True, "model.use_rslora": True})
     install(monkeypatch, shows=SHOWN)
     assert fields_on(browser, "model") == {"model.name", "model.lora_rank"}
@@ -135,7 +135,7 @@ def test_proposed_limits_are_taken_as_far_as_the_method_has_them(
 
 
 def test_no_page_speaks_of_a_reward(copied: None, browser: Browser) -> None:
-    """Where a page explains itself."""
+    """In its explanations."""
     for step in ("dataset/preparation", "configuration", "train"):
         main = browser.get(f"/new/{step}").text.partition("<main")[2].partition("</main>")[0]
         assert "reward" not in main.lower(), step
@@ -145,7 +145,7 @@ def test_no_page_speaks_of_a_reward(copied: None, browser: Browser) -> None:
 def test_a_method_that_learns_from_answers_wants_their_column(
     browser: Browser, services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The problem is said at the field; a method that does without them says nothing."""
+    """The problem is shown at the field; a method that needs no answers reports none."""
     data = (io.BytesIO(b"question\nWhat is 1 + 1?\nWhat is 2 + 2?\nWhat is 3 + 3?\n"), "questions.csv")
     browser.get("/new/dataset")
     browser.client.post(
@@ -171,7 +171,7 @@ def test_a_method_that_learns_from_answers_wants_their_column(
 
 
 def test_another_run_like_one_of_the_method(copied: dict[str, Any], browser: Browser, services: Services) -> None:
-    """Its method and its values are in the draft, and make the same run."""
+    """Its method and values are in the draft, and make the same run."""
     session_id = services.runs.start({**copied, "imitate": {"packing": True}}).session_id
     services.wizard.reset()
     browser.get("/runs")

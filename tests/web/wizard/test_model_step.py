@@ -1,4 +1,4 @@
-"""The Model step: what is here first, and what a person wants to know before choosing."""
+"""The Model step: installed models first, with what a user needs to know before choosing."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def card(page: str, name: str) -> str:
 
 
 def test_the_built_in_model_is_chosen_and_counts(browser: Browser) -> None:
-    """It stands first, and the summary has it before anything was saved."""
+    """It is first, and the summary shows it before anything is saved."""
     page = browser.get("/new/model").text
     assert re.search(r'name="choice" value="builtin:smollm2-135m-instruct" checked', page)
     assert page.index("On this machine") < page.index("SmolLM2 135M Instruct") < page.index("Popular models")
@@ -34,7 +34,7 @@ def test_the_built_in_model_is_chosen_and_counts(browser: Browser) -> None:
 
 
 def test_a_card_says_what_it_takes(browser: Browser) -> None:
-    """On a CPU in 32-bit, its default, and in 16-bit; license, and what is not possible."""
+    """On a CPU in 32-bit, its default, and in 16-bit; with the license, and what is not possible."""
     page = browser.get("/new/model").text
     assert "4-bit quantization needs an NVIDIA GPU." in page
     qwen = card(page, "Qwen/Qwen3-1.7B")
@@ -50,7 +50,7 @@ def test_a_card_says_what_it_takes(browser: Browser) -> None:
     ("gigabytes", "words"), [(4, "Not enough memory"), (16, "Fits in 4-bit"), (80, "Fits Apache-2.0")]
 )
 def test_a_gpu_has_4_bit_too(browser: Browser, monkeypatch: pytest.MonkeyPatch, gigabytes: int, words: str) -> None:
-    """Whether a model of 8 billion parameters fits, and how."""
+    """Whether a model with 8 billion parameters fits, and how."""
     gpu = Device("cuda", "NVIDIA L4", gigabytes * GIB, gigabytes * GIB, bf16=True)
     monkeypatch.setattr(System, "device", lambda _self: gpu)
     page = browser.get("/new/model").text
@@ -64,7 +64,7 @@ def test_a_gpu_has_4_bit_too(browser: Browser, monkeypatch: pytest.MonkeyPatch, 
 def test_a_folder_that_a_run_was_made_from_is_offered_again(
     browser: Browser, services: Services, tmp_path: Path
 ) -> None:
-    """With its size; once it is gone it is not."""
+    """With its size, as long as it exists."""
     folder = tmp_path / "mine"
     folder.mkdir()
     (folder / "config.json").write_text(json.dumps({"model_type": "llama", "architectures": ["LlamaForCausalLM"]}))
@@ -77,7 +77,7 @@ def test_a_folder_that_a_run_was_made_from_is_offered_again(
 
 
 def test_the_address_of_a_models_page_is_taken_for_its_name(browser: Browser, services: Services) -> None:
-    """People copy it from the browser."""
+    """Users copy it from the browser."""
     browser.get("/new/model")
     address = "https://huggingface.co/Qwen/Qwen3-0.6B/tree/main"
     browser.post("/new/model", form={"choice": "", "model.name": address, "ui.setup": "recommended"})

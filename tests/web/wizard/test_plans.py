@@ -1,4 +1,4 @@
-"""Ready settings on the settings step, the time they take, and suggestions that follow the data."""
+"""Plans on the settings step, their estimated time, and suggestions that follow the data."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def press(browser: Browser, plan: str) -> None:
 
 
 def test_a_plan_sets_its_fields_and_no_others(browser: Browser, services: Services) -> None:
-    """A setting that no plan has stays as a person set it; one that it has is set again."""
+    """Settings outside the plan stay as the user set them; those in it are replaced."""
     assert chosen(page_of(browser)) == ["balanced"]
     Tab(browser, "configuration").send(training__max_steps="41", training__temperature="0.9")
     page = page_of(browser)
@@ -65,7 +65,7 @@ def test_a_plan_sets_its_fields_and_no_others(browser: Browser, services: Servic
 
 
 def test_the_chosen_plan_is_kept_by_the_reset(browser: Browser, services: Services) -> None:
-    """Every field is as that plan suggests it."""
+    """Every field has the value that the plan suggests."""
     press(browser, "thorough")
     Tab(browser, "configuration").send(training__temperature="0.9")
     browser.post("/new/configuration", form={"action": "suggest"})
@@ -86,7 +86,7 @@ def test_a_plan_is_kept_when_the_method_changes(browser: Browser, services: Serv
 
 @pytest.mark.usefixtures("tokenizer")
 def test_lengths_follow_the_data(browser: Browser, client: FlaskClient, services: Services) -> None:
-    """What was suggested for the dataset before does not stay; the change is said, and nothing is cut off."""
+    """Suggestions for the previous dataset are replaced; the change is reported, and nothing is cut off."""
     choose(browser, **{"ui.kind": "generated"})
     Tab(browser, "configuration").send(training__temperature="0.9")
     assert training(services)["max_new_tokens"] == 24
@@ -102,7 +102,7 @@ def test_lengths_follow_the_data(browser: Browser, client: FlaskClient, services
 
 @pytest.mark.usefixtures("tokenizer")
 def test_an_answer_without_reasoning_is_short(browser: Browser, client: FlaskClient, services: Services) -> None:
-    """Labels get the shortest limit; tags for reasoning make it the usual one again."""
+    """Labels get the shortest limit; reasoning tags restore the usual one."""
     choose(browser, upload=upload(client, LABELS))
     assert training(services)["max_new_tokens"] == 32
     Tab(browser, "configuration").send(training__temperature="0.9")
@@ -113,7 +113,7 @@ def test_an_answer_without_reasoning_is_short(browser: Browser, client: FlaskCli
 
 @pytest.mark.usefixtures("tokenizer")
 def test_a_length_that_a_person_set_stays(browser: Browser, client: FlaskClient, services: Services) -> None:
-    """Also where the data changes afterwards."""
+    """Even if the data changes later."""
     choose(browser, upload=upload(client, LONG))
     Tab(browser, "configuration").send(training__max_new_tokens="40")
     choose(browser, upload=upload(client, WORDS))
@@ -141,7 +141,7 @@ def test_times_are_shown_where_they_were_measured(browser: Browser, services: Se
 
 @pytest.mark.usefixtures("tokenizer")
 def test_before_the_first_run_times_are_rough(browser: Browser, home: Home) -> None:
-    """A range from the machine's speed; the check before training is still offered, because it measures."""
+    """A range based on the machine's speed; the check before training is still offered, because it measures."""
     choose(browser, **{"ui.kind": "generated"})
     assert page_of(browser).count("Time not known yet") == 3
     (home.cache / "models" / "smollm2-135m-instruct" / "model.safetensors").write_bytes(b"")
@@ -165,7 +165,7 @@ def test_before_the_first_run_times_are_rough(browser: Browser, home: Home) -> N
 
 
 def test_every_field_names_its_default_and_usual_range(browser: Browser) -> None:
-    """The default is what is suggested here, not the format's."""
+    """The default is what is suggested here, not the format's default."""
     page = page_of(browser)
     hint = page.partition('id="hint-training-learning-rate"')[2].partition("</p>")[0]
     assert "Default: 1e-4 · Suggested: 1e-5 to 2e-4" in hint
@@ -175,7 +175,7 @@ def test_every_field_names_its_default_and_usual_range(browser: Browser) -> None
 
 
 def test_a_start_leads_to_the_run(browser: Browser, services: Services) -> None:
-    """The step itself shows it in a line, with what can be done next."""
+    """The step itself links to it in one line, with the next actions."""
     choose(browser, **{"ui.kind": "generated"})
     sent = browser.post("/new/train", form={"action": "start"})
     (run,) = services.runs.list()
@@ -202,7 +202,7 @@ def test_a_start_leads_to_the_run(browser: Browser, services: Services) -> None:
     ],
 )
 def test_a_wrong_number_is_told_what_to_enter(browser: Browser, field: str, typed: str, words: str) -> None:
-    """What was typed is in the field; the API's messages, which repeat it, are for programs."""
+    """The field keeps the input; the API's messages, which repeat it, are for developers."""
     page_of(browser)
     browser.post("/new/configuration", form={field: typed, "action": "save"})
     page = page_of(browser)

@@ -1,4 +1,4 @@
-"""The readiness list on the Train step, in the API and in the terminal's words."""
+"""The readiness list on the Train step, in the API and in the terminal."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def choose(browser: Browser, **fields: str) -> Any:
 
 
 def test_a_file_without_an_answer_column_stops_on_the_dataset_step(browser: Browser, client: FlaskClient) -> None:
-    """With the words beside the column; a reward that needs no answer lets it through."""
+    """With the message at the column; a reward that needs no answer passes."""
     choose(browser, upload=upload(client, ONE_COLUMN), **{"dataset.instruction_field": "text"})
     sent = choose(
         browser, **{"dataset.instruction_field": "text", "dataset.response_field": ""}, upload=_chosen(browser)
@@ -93,7 +93,7 @@ def _chosen(browser: Browser) -> str:
 
 @pytest.mark.usefixtures("tokenizer")
 def test_references_that_do_not_fit_are_known_before_anything_runs(browser: Browser, client: FlaskClient) -> None:
-    """And the button sets lengths at which they do."""
+    """And the button sets lengths that fit them."""
     choose(browser, upload=upload(client, LONG))
     browser.post("/new/configuration", form={"training.max_new_tokens": "40", "action": "save"})
     page = browser.get("/new/train").text
@@ -118,7 +118,7 @@ def test_a_reward_that_reads_no_reference_is_first_and_offers_another(browser: B
 
 
 def test_references_in_whole_sentences_get_a_reward_that_reads_them(browser: Browser, client: FlaskClient) -> None:
-    """Also where no ready-made one suits them."""
+    """Even if no ready-made one suits them."""
     rows = "".join(
         json.dumps(
             {"question": f"What about {n}?", "answer": f"{chr(97 + n % 26)} town lies " + "beyond the hills and " * 12}
@@ -135,7 +135,7 @@ def test_references_in_whole_sentences_get_a_reward_that_reads_them(browser: Bro
 
 
 def test_a_learning_rate_of_nearly_one_does_not_pass_in_silence(browser: Browser) -> None:
-    """On its own step, on Train and in the summary; the start is still possible."""
+    """On its own step, on Train and in the summary; a start is still possible."""
     choose(browser, **{"ui.kind": "generated"})
     assert "Ready to start" in browser.get("/new/train").text
     browser.post("/new/configuration", form={"training.learning_rate": "0.9", "action": "save"})
@@ -147,7 +147,7 @@ def test_a_learning_rate_of_nearly_one_does_not_pass_in_silence(browser: Browser
 
 
 def test_a_first_visit_finds_nothing_wrong(browser: Browser) -> None:
-    """The built-in model is chosen, the form and the summary say the same, and what was not opened is no error."""
+    """The built-in model is chosen, form and summary agree, and unvisited steps are no error."""
     model = browser.get("/new/model").text
     assert 'value="builtin:smollm2-135m-instruct" checked' in model
     assert "Not chosen yet" not in model.partition("<dt>Dataset</dt>")[0]
@@ -170,7 +170,7 @@ def test_a_dataset_that_was_left_out_is_said_where_continue_was_pressed(browser:
 
 
 def test_a_model_of_the_hub_is_asked_for_in_time(browser: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On the Model step already, with its size, and that the Hub cannot be reached where that is so."""
+    """Already on the Model step, with its size, and a warning if the Hub cannot be reached."""
     browser.get("/new/model")
     browser.post("/new/model", form={"choice": "Qwen/Qwen3-0.6B", "ui.setup": "recommended", "action": "save"})
     monkeypatch.setattr(HubReach, "look", lambda _self: None)
@@ -184,7 +184,7 @@ def test_a_model_of_the_hub_is_asked_for_in_time(browser: Browser, monkeypatch: 
 
 
 def test_the_hub_is_asked_in_the_background(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A closed port is known at once; switched off, nobody is asked."""
+    """A closed port is noticed at once; in offline mode, no request is sent."""
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     reach = HubReach()
@@ -215,7 +215,7 @@ def test_the_terminal_prints_it(app: Flask) -> None:
 def test_only_the_page_before_the_start_may_take_seconds(
     browser: Browser, services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A reward that takes a sandbox is tried there, and what was found is said on every other page, too."""
+    """A sandboxed reward is tried there, and every other page shows the result."""
     tried: list[str] = []
 
     def attack(_bench: Bench, _reward: Any, dataset: dict[str, Any], *, fetch: bool) -> adversarial.Report:
@@ -245,7 +245,7 @@ def probed(services: Services, outcome: str, field: str, **figures: Any) -> str:
 
 @pytest.mark.usefixtures("tokenizer")
 def test_the_probes_advice_is_a_button(browser: Browser, client: FlaskClient, services: Services) -> None:
-    """On its page and on the Train step: it sets the lengths that the rows need, and probes again."""
+    """On its page and on the Train step: it sets the lengths that the rows need, and checks again."""
     choose(browser, upload=upload(client, LONG))
     browser.post("/new/configuration", form={"training.max_new_tokens": "40", "action": "save"})
     first = probed(services, "cut_off", "training.max_new_tokens", reference_cut_off=1.0)
@@ -265,7 +265,7 @@ def test_the_probes_advice_is_a_button(browser: Browser, client: FlaskClient, se
 
 
 def test_what_a_person_reads_names_no_field_and_no_flag(browser: Browser, services: Services) -> None:
-    """The list of configurations and a refused start."""
+    """In the list of setups and in a refused start."""
     services.configs.save("mine", TINY)
     page = browser.get("/configs").text
     assert "SmolLM2 135M Instruct · Arithmetic (generated) · reward: Arithmetic" in page

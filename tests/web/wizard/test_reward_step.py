@@ -1,5 +1,5 @@
 # ruff: noqa: E501 - cases, one a line
-"""The wizard's Reward step: a custom reward as fields of a form, and back."""
+"""The wizard's Reward step: a custom reward as form fields, and back."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MATH = {"type": "preset", "preset_name": "arithmetic"}
 
 
 def test_the_wizard_keeps_gates_labels_and_python_as_they_are() -> None:
-    """A form sets gates and normalisation; what it does not show stays; Python keeps its lines and its digits."""
+    """A form sets gates and normalization; hidden settings stay; Python keeps its lines and number formats."""
     before = {
         "type": "composite", "clip_high": 2.0, "saved_as": "mine@1",
         "components": [{"name": "length", "label": "short", "clip_low": 0.2}, {"name": "python", "params": {"source": "x"}}],
@@ -36,7 +36,7 @@ def test_the_wizard_keeps_gates_labels_and_python_as_they_are() -> None:
 
 
 def as_form(section: dict[str, Any]) -> dict[str, str]:
-    """What the page's form sends of a combination that nobody touches."""
+    """What the page's form sends for a combination nobody edits."""
     form = {
         "reward.type": "composite",
         "reward.clip_low": str(section.get("clip_low", "")),
@@ -65,7 +65,7 @@ def parts_of(section: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def test_a_combination_goes_through_its_form_unchanged() -> None:
-    """Labels, gates with their scores, limits of a part and of the total: all are fields, and none is lost."""
+    """Labels, gates with their scores, limits of a component and of the total: all have fields, and none is lost."""
     section = {
         "type": "composite", "clip_low": -1, "clip_high": 2.5, "normalise": True,
         "components": [
@@ -82,7 +82,7 @@ def test_a_combination_goes_through_its_form_unchanged() -> None:
 
 
 def test_a_part_is_used_twice_labelled_and_gated_by_the_form_alone() -> None:
-    """One more of the same, a new label that gates follow, a gate that goes when its part is removed."""
+    """Add another of the same kind, rename a label that gates use, remove a component together with its gate."""
     section: dict[str, Any] = {"type": "composite", "components": [{"name": "length"}, {"name": "numeric"}]}
     section = read_reward(as_form(section) | {"action": "add-component", "component": "length"}, section)
     title = CATALOGUE["length"].title
@@ -97,7 +97,7 @@ def test_a_part_is_used_twice_labelled_and_gated_by_the_form_alone() -> None:
     section = read_reward(form, section)
     assert {"name": "numeric", "weight": 1, "requires": "short", "requires_at_least": 0.5} in parts_of(section)
     assert {"name": "length", "label": "short", "weight": 1, "clip_high": 0.7} in parts_of(section)
-    # The page was not loaded anew: the same fields come again, with the label changed once more.
+    # The page was not reloaded: the same fields are sent again, with the label changed once more.
     section = read_reward({**form, f"label.{second}": "brief"}, section)
     assert {"name": "numeric", "weight": 1, "requires": "brief", "requires_at_least": 0.5} in parts_of(section)
     section = read_reward({**form, "action": f"remove-{second}"}, section)
@@ -106,7 +106,7 @@ def test_a_part_is_used_twice_labelled_and_gated_by_the_form_alone() -> None:
 
 
 def test_components_are_added_and_removed_by_buttons(browser: Browser, services: Services) -> None:
-    """The page shows the chosen ones alone; a second one of a reward gets a label. No script is needed."""
+    """The page shows only chosen ones; a second one of the same reward gets a label. No script is needed."""
     services.wizard.put(reward={"type": "composite", "components": [{"name": "length"}]})
     shown = browser.get("/new/reward").text
     assert 'data-testid="part-length"' in shown
@@ -128,7 +128,7 @@ def state(page: str) -> str:
 
 
 def test_a_custom_reward_begins_with_the_preset_and_comes_back() -> None:
-    """Choosing 'Custom reward' starts from the built-in one; what was set there survives a look at a built-in one."""
+    """'Custom reward' starts from the built-in one; its settings survive a switch to a built-in reward and back."""
     custom = read_reward({"reward.type": "composite"}, MATH)
     assert custom == {
         "type": "composite",

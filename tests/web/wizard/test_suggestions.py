@@ -1,4 +1,4 @@
-"""Reward, system prompt and markers are suggested together from the dataset, and never in place of a choice."""
+"""Reward, system prompt and answer tags are suggested together from the dataset, and never replace a choice."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ NO_WORKING = {"reasoning_start": "", "reasoning_end": ""}
 
 @pytest.fixture
 def choose(app: Flask, browser: Browser) -> Any:
-    """Uploads a file and chooses it on the dataset step."""
+    """Upload a file and choose it on the dataset step."""
     browser.get("/new/dataset")
 
     def choose(name: str, **fields: str) -> str:
@@ -55,7 +55,7 @@ def choose(app: Flask, browser: Browser) -> Any:
 
 
 def told(services: Services) -> dict[str, Any]:
-    """The draft's prompt and markers, as far as they are set."""
+    """The draft's prompt and answer tags, if set."""
     values = services.wizard.draft().dataset.values
     names = ("system_prompt", "reasoning_start", "reasoning_end", "solution_start", "solution_end")
     return {name: values[name] for name in names if name in values}
@@ -84,7 +84,7 @@ def test_a_classification_gets_its_labels_and_no_math_prompt(browser: Browser, s
 
 
 def test_gsm8k_gets_math_and_its_working_out(browser: Browser, services: Services, choose: Any) -> None:
-    """The defaults: shown in full on the page, and saving the page does not make them a choice."""
+    """The defaults: shown in full on the page, and saving the page does not turn them into a choice."""
     choose("labels.csv")
     source = choose("gsm8k.jsonl")
     assert reward(services) == {"type": "preset", "preset_name": "math"}
@@ -98,7 +98,7 @@ def test_gsm8k_gets_math_and_its_working_out(browser: Browser, services: Service
 
 
 def test_sums_choices_exercises_and_free_text(browser: Browser, services: Services, choose: Any) -> None:
-    """Sums ask for the result alone, choices for a letter, free text for nothing: it has no markers either."""
+    """Sums ask for just the result, choices for a letter, free text for nothing, so it has no tags either."""
     browser.post("/new/dataset", form={"ui.kind": "generated", "action": "save"})
     assert (reward(services)["preset_name"], told(services)) == ("arithmetic", SUMS)
     choose("choices.jsonl")
@@ -113,7 +113,7 @@ def test_sums_choices_exercises_and_free_text(browser: Browser, services: Servic
     assert [part["name"] for part in reward(services)["components"]] == ["semantic", "repetition", "soft_limit"]
     assert set(told(services).values()) == {""}
     assert len(told(services)) == 5
-    # An empty field stays what it is: no prompt, not the default one.
+    # An empty field stays empty: no prompt, not the default one.
     browser.post("/new/dataset", form={"upload": source, "dataset.system_prompt": "", "action": "save"})
     assert told(services)["system_prompt"] == ""
     page = browser.get("/new/dataset").text
@@ -122,7 +122,7 @@ def test_sums_choices_exercises_and_free_text(browser: Browser, services: Servic
 
 
 def test_what_a_person_chose_is_not_overwritten(browser: Browser, services: Services, choose: Any) -> None:
-    """A prompt of one's own keeps its markers, a reward stays; the page offers the suggestion and a click takes it."""
+    """A custom prompt keeps its tags, a reward stays; the page offers the suggestion, and one click applies it."""
     choose("labels.csv", **{"dataset.system_prompt": "Sort the message. {solution_start}{solution_end}"})
     browser.post("/new/reward", form={"reward.preset_name": "question_answering", "action": "save"})
     choose("more_labels.csv")
@@ -137,7 +137,7 @@ def test_what_a_person_chose_is_not_overwritten(browser: Browser, services: Serv
 
 
 def test_a_loaded_configuration_keeps_its_own(browser: Browser, services: Services, choose: Any) -> None:
-    """Nobody chose its values here, but somebody did."""
+    """Its values were not chosen here, but they were chosen."""
     own = {"type": "composite", "components": [{"name": "length"}]}
     base = {"name": "mine", "model": {"name": "builtin:smollm2-135m-instruct"}, "reward": own}
     services.wizard.load({**base, "dataset": {"source": "generated:arithmetic", "system_prompt": "Add."}})
@@ -146,7 +146,7 @@ def test_a_loaded_configuration_keeps_its_own(browser: Browser, services: Servic
 
 
 def test_rows_without_answers_take_the_suggestion_back(browser: Browser, services: Services, choose: Any) -> None:
-    """What suited the dataset before would mislead; the step asks for the answer column."""
+    """What suited the previous dataset would be wrong; the step asks for the answer column."""
     choose("labels.csv")
     fields = {"dataset.instruction_field": "text", "dataset.response_field": ""}
     choose("no_answers.jsonl")
@@ -157,7 +157,7 @@ def test_rows_without_answers_take_the_suggestion_back(browser: Browser, service
 
 
 def test_the_api_suggests_the_three_together(app: Flask) -> None:
-    """For programs: the reward, the dataset's fields that should change, and the reason."""
+    """For API clients: the reward, the dataset fields to change, and the reason."""
     body = {"dataset": {"source": "generated:arithmetic", "size": 64}}
     found = app.test_client().post("/api/rewards/suggest", json=body).get_json()
     assert found == {

@@ -14,7 +14,7 @@ from tests.conftest import Browser
 
 
 class Tab:
-    """A page of a step as it was when it was opened: what it sends is its whole form, changed here and there."""
+    """A step's page as it was when opened: it sends its whole form, with some changes."""
 
     def __init__(self, browser: Browser, step: str) -> None:
         self._browser, self._step = browser, step
@@ -56,7 +56,7 @@ def query(answer: Any) -> dict[str, list[str]]:
 
 
 def test_two_tabs_change_two_fields(browser: Browser, draft: Any) -> None:
-    """Both stay, and the second tab is told what the first one changed."""
+    """Both are kept, and the second tab is told what the first one changed."""
     first, second = Tab(browser, "configuration"), Tab(browser, "configuration")
     first.send(training__max_steps="7")
     answer = second.send(training__max_new_tokens="64")
@@ -66,7 +66,7 @@ def test_two_tabs_change_two_fields(browser: Browser, draft: Any) -> None:
 
 
 def test_two_tabs_change_one_field(browser: Browser, draft: Any) -> None:
-    """The second is refused and told; its other change is kept, and it does not go on to the next step."""
+    """The second is refused with a message; its other change is kept, and it stays on the step."""
     first, second = Tab(browser, "configuration"), Tab(browser, "configuration")
     first.send(training__max_steps="7")
     answer = second.send("next", training__max_steps="9", training__max_new_tokens="64")
@@ -86,7 +86,7 @@ def test_a_check_box_of_a_stale_page_changes_nothing(browser: Browser, draft: An
 
 
 def test_a_page_is_not_its_own_other_tab(browser: Browser, draft: Any) -> None:
-    """Its second save may be on its way before the first was answered."""
+    """Its second save may be sent before the first is answered."""
     tab = Tab(browser, "configuration")
     tab.send(training__max_steps="7", ui__sent="1.5 1")
     answer = tab.send(training__max_steps="70", ui__sent="1.5 2")
@@ -95,7 +95,7 @@ def test_a_page_is_not_its_own_other_tab(browser: Browser, draft: Any) -> None:
 
 
 def test_a_dataset_chosen_elsewhere_stays(browser: Browser, draft: Any) -> None:
-    """With its own columns, whatever the stale page's way of choosing says; what goes with any dataset is taken."""
+    """With its own columns, whatever the stale page sends; settings that fit any dataset are saved."""
     stale = Tab(browser, "dataset")
     Tab(browser, "dataset").send(ui__kind="hub", ui__hub="openai/gsm8k", dataset__split="test")
     stale.send(dataset__system_prompt="Be brief.")
@@ -108,7 +108,7 @@ def test_a_dataset_chosen_elsewhere_stays(browser: Browser, draft: Any) -> None:
 
 
 def test_exercises_of_a_stale_page_bring_no_reward(browser: Browser, draft: Any) -> None:
-    """Their checker comes with the choice, not with a page that was made before another one."""
+    """Their checker comes with the choice, not with a page from before another choice."""
     Tab(browser, "dataset").send(ui__kind="tasks")
     stale = Tab(browser, "dataset")
     Tab(browser, "dataset").send(ui__kind="generated")
@@ -128,7 +128,7 @@ def test_a_model_and_a_reward_chosen_elsewhere_stay(browser: Browser, draft: Any
 
 
 def test_a_start_waits_where_another_tab_changed_the_plan(browser: Browser, services: Services) -> None:
-    """What is started is what the page shows."""
+    """The run that starts is the one the page shows."""
     Tab(browser, "dataset").send(ui__kind="generated")
     page = Tab(browser, "train")
     Tab(browser, "configuration").send(training__max_steps="7")
@@ -145,7 +145,7 @@ def test_a_start_waits_where_another_tab_changed_the_plan(browser: Browser, serv
     "was", ["not json", "[]", '{"sections": 1}', '{"sections": {"training": [1], "grpo": "x"}, "ui": [], "others": {}}']
 )
 def test_a_form_without_its_original_state_is_saved_as_sent(browser: Browser, draft: Any, was: str) -> None:
-    """A program that posts the form says what it wants."""
+    """A program that posts the form means what it sends."""
     browser.get("/new/configuration")
     sent = browser.post("/new/configuration", form={"training.max_steps": "7", "was": was, "action": "save"})
     assert sent.status_code == 302
