@@ -1,4 +1,4 @@
-"""A run handed to a server that is there already: what that server refuses, and when it is gone."""
+"""A run handed to a running server: what that server refuses, and what happens when it is gone."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from core.errors import InvalidInput, Unavailable
 
 
 def answered(monkeypatch: pytest.MonkeyPatch, answer: httpx.Response | Exception) -> list[dict[str, Any]]:
-    """The server answers this; what it was asked."""
+    """The server responds with this; returns the requests."""
     asked: list[dict[str, Any]] = []
 
     def request(method: str, url: str, **more: Any) -> httpx.Response:
@@ -26,7 +26,7 @@ def answered(monkeypatch: pytest.MonkeyPatch, answer: httpx.Response | Exception
 
 
 def test_a_run_is_sent_as_it_stands_in_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With the token, and also where a value is no JSON that everybody reads: the server says so, in words."""
+    """With the token, and even with values that are not strict JSON: the server reports them."""
     asked = answered(monkeypatch, httpx.Response(202, json={"session_id": "s"}))
     there = There("http://127.0.0.1:5000", "the-token", confirmed=True)
     assert there.start({"training": {"learning_rate": float("nan")}}) == "s"
@@ -51,7 +51,7 @@ def test_a_run_is_sent_as_it_stands_in_the_file(monkeypatch: pytest.MonkeyPatch)
 def test_a_refusal_is_told_in_the_words_of_the_server(
     monkeypatch: pytest.MonkeyPatch, answer: httpx.Response, words: str
 ) -> None:
-    """An answer in another shape is told by its number."""
+    """A response in another format is reported by its status code."""
     answered(monkeypatch, answer)
     with pytest.raises(InvalidInput) as refusal:
         There("http://127.0.0.1:5000", "", confirmed=False).look("s")

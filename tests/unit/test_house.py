@@ -1,7 +1,7 @@
 """House rules: files and functions stay small, and things that belong together share a name.
 
-Each list below has the current exceptions to its rule, with the reason or the excess. A test fails if an entry is no
-longer needed, so the lists only get shorter.
+The lists below have the current exceptions to each rule, with the reason or the excess. A test fails if an entry is
+no longer needed, so the lists only get shorter.
 """
 
 from __future__ import annotations
@@ -107,21 +107,21 @@ def lines(file: Path) -> list[str]:
 
 
 def functions(file: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
-    """Every function of a Python file, also those inside classes and functions."""
+    """Every function of a Python file, including nested ones and methods."""
     for node in ast.walk(ast.parse((PROJECT / file).read_text(encoding="utf-8"))):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             yield node
 
 
 def test_no_python_file_is_too_long() -> None:
-    """Over 400 lines a file is split, or listed above with the reason."""
+    """Files over 400 lines are split, or listed above with the reason."""
     long = {str(file): len(lines(file)) for file in tracked(".py") if len(lines(file)) > MOST_LINES}
     assert {name: length for name, length in long.items() if name not in LONG_FILES} == {}
     assert LONG_FILES.keys() - long.keys() == set(), "no longer too long: take them out of LONG_FILES"
 
 
 def test_no_function_is_too_long() -> None:
-    """Over 60 lines a function should be several."""
+    """Functions over 60 lines should be several."""
     long = {
         f"{file}:{node.name}": length
         for file in tracked(".py")
@@ -133,7 +133,7 @@ def test_no_function_is_too_long() -> None:
 
 
 def test_no_line_of_a_page_is_too_long() -> None:
-    """Templates, styles and scripts stop where Python does. (ruff checks Python's lines.)"""
+    """Templates, styles and scripts have the same limit as Python. (ruff checks Python.)"""
     long = [
         f"{file}:{number}: {len(line)}"
         for file in tracked(".html", ".css", ".js")
@@ -145,7 +145,7 @@ def test_no_line_of_a_page_is_too_long() -> None:
 
 @cache
 def rendered() -> frozenset[tuple[str, str]]:
-    """Each template that a route names, with the function that does, as ``routes/runs.py:show``."""
+    """Each template that a route names, with that function, as ``routes/runs.py:show``."""
     return frozenset(
         (node.value, f"{file}:{function.name}")
         for file in tracked(".py")
@@ -157,7 +157,7 @@ def rendered() -> frozenset[tuple[str, str]]:
 
 
 def pages() -> list[str]:
-    """Templates that are a page: in a folder, and no part of others, whose names begin with an underscore."""
+    """Templates that are pages: in a folder, and without the underscore of partials."""
     names = [file.relative_to("templates") for file in tracked(".html") if file.parts[0] == "templates"]
     return [name.as_posix() for name in names if len(name.parts) == 2 and not name.name.startswith("_")]
 
@@ -176,7 +176,7 @@ def test_a_template_has_the_name_of_the_function_that_renders_it(template: str) 
 
 
 def test_every_template_is_used() -> None:
-    """What no route renders and no template extends, includes or imports is gone."""
+    """Each is rendered by a route, or extended, included or imported by a template."""
     named = {name for name, _ in rendered()}
     for file in tracked(".html"):
         named |= set(re.findall(r'"([\w/]+\.html)"', "\n".join(lines(file))))
@@ -204,7 +204,7 @@ def modules_of(folder: str) -> set[str]:
 
 
 def test_a_page_has_the_name_of_its_template() -> None:
-    """``pages/runs/show.py`` builds what ``templates/runs/show.html``, or the part ``_show.html``, is given."""
+    """``pages/runs/show.py`` builds the context of ``templates/runs/show.html`` or the partial ``_show.html``."""
     templates = {file.relative_to("templates").as_posix() for file in tracked(".html") if file.parts[0] == "templates"}
     modules = modules_of("pages")
     named = set()
@@ -217,7 +217,7 @@ def test_a_page_has_the_name_of_its_template() -> None:
 
 
 def test_a_template_has_the_name_of_its_page() -> None:
-    """The other way round: who reads a template knows which file its values come from."""
+    """The reverse: a template's name tells which file its values come from."""
     modules = modules_of("pages")
     without = {page for page in pages() if f"pages/{page.removesuffix('.html')}.py" not in modules}
     assert without == BUILT_ELSEWHERE.keys()
@@ -225,7 +225,7 @@ def test_a_template_has_the_name_of_its_page() -> None:
 
 
 def test_a_method_has_both_halves() -> None:
-    """``core/methods/<key>.py`` says what a method is, ``core/training/methods/<key>.py`` does it; no third file."""
+    """``core/methods/<key>.py`` describes a method, ``core/training/methods/<key>.py`` trains it; no third file."""
     halves = [modules_of(folder) - HELPERS_OF_METHODS.keys() for folder in ("core/methods", "core/training/methods")]
     declared, trained = ({Path(module).stem for module in half} for half in halves)
     assert declared == trained == {one.key for one in METHODS}
@@ -233,7 +233,7 @@ def test_a_method_has_both_halves() -> None:
 
 
 def exists(module: str, name: str) -> bool:
-    """Whether ``from module import name`` finds something: the module is a file, or a folder that has the name."""
+    """Whether ``from module import name`` works: the module is a file, or a folder with that name."""
     place = PROJECT.joinpath(*module.split("."))
     if place.with_suffix(".py").is_file() or (place / f"{name}.py").is_file() or (place / name).is_dir():
         return True
@@ -242,7 +242,7 @@ def exists(module: str, name: str) -> bool:
 
 
 def test_an_import_inside_a_string_finds_its_module() -> None:
-    """Scripts that are handed to another Python are strings: neither mypy nor a move of files looks into them."""
+    """Scripts for another Python process are strings: neither mypy nor a refactoring checks them."""
     pattern = re.compile(r"\bfrom ((?:core|services|pages|routes|commands)\.[\w.]+) import (\w+)")
     lost = [
         f"{file}:{number}: {module}.{name}"
@@ -255,7 +255,7 @@ def test_an_import_inside_a_string_finds_its_module() -> None:
 
 
 def test_no_module_counts_the_folders_above_it() -> None:
-    """It would look in the wrong place once it is moved: :data:`core.settings.PROJECT` and core/run_child.py know."""
+    """They would break when moved: use :data:`core.settings.PROJECT` and core/run_child.py."""
     counting = {
         file.as_posix()
         for file in tracked(".py")

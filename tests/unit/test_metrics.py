@@ -27,19 +27,19 @@ every_metric = pytest.mark.parametrize("one", METRICS, ids=lambda one: one.key)
 
 
 def test_keys_are_declared_once() -> None:
-    """No key twice, none that says where a row stands, and no name in TRL's logs for two metrics."""
+    """No duplicate keys, no key that is a row's position, and no TRL log name for two metrics."""
     assert len(KEYS) == len(METRICS)
     assert not KEYS & PLACE
     assert len(SOURCES) == sum(len(one.sources) for one in METRICS)
 
 
 def test_a_rows_type_names_no_metric_that_is_not_declared() -> None:
-    """What the code asks a row for by name is a place or a declared metric; mypy finds any other name."""
+    """Names that the code reads from a row are a position or a declared metric; mypy finds any other."""
     assert PLACE <= set(MetricRow.__annotations__) <= PLACE | KEYS
 
 
 def test_metrics_are_found_by_key() -> None:
-    """One or several, in the order asked for; an unknown key is an error."""
+    """One or several, in the requested order; an unknown key is an error."""
     assert metric("kl").title == "KL divergence"
     assert [one.key for one in named(["loss", "kl"])] == ["loss", "kl"]
     with pytest.raises(KeyError):
@@ -48,7 +48,7 @@ def test_metrics_are_found_by_key() -> None:
 
 @every_metric
 def test_what_an_entry_refers_to_exists(one: Metric) -> None:
-    """A metric is drawn in a chart that is there, with a band of metrics that are written."""
+    """A metric's chart exists, and its band consists of metrics that are written."""
     assert {one.line.around, *(one.line.between or ()), one.beside} - {""} <= KEYS
     assert one.chart is None or one.chart.only_with in {"", *KEYS}
     assert not one.beside or metric(one.beside).chart
@@ -56,7 +56,7 @@ def test_what_an_entry_refers_to_exists(one: Metric) -> None:
 
 @every_metric
 def test_ranges_cover_every_value(one: Metric) -> None:
-    """Where there are ranges the last has no bounds, and a healthy value is in a good one."""
+    """The last range has no bounds, and a healthy value is in a good one."""
     if not one.ranges:
         assert one.healthy_range == (None, None)
         return
@@ -69,7 +69,7 @@ def test_ranges_cover_every_value(one: Metric) -> None:
 
 @every_metric
 def test_numbers_in_sentences_are_bounds(one: Metric) -> None:
-    """A sentence names no other threshold than the ranges have; 0 and 1 are the ends of a share."""
+    """A sentence names no threshold but the ranges'; 0 and 1 are the ends of a share."""
     bounds = {bound for found in one.ranges for bound in (found.above, found.below) if bound is not None}
     caption = one.chart.caption if one.chart else ""
     found = re.findall(r"(\d+(?:\.\d+)?)(%?)", f"{one.healthy} {caption}")
@@ -92,7 +92,7 @@ def test_a_value_is_taken_by_its_range() -> None:
 
 
 def test_what_is_unhealthy_is_said_with_its_bound() -> None:
-    """The bound in the metric's own unit; nothing is said of a healthy value or one without ranges."""
+    """In the metric's own unit; nothing for a healthy value or one without ranges."""
     assert metric("kl").remark(0.41) == "Above 0.1: watch"
     assert metric("cut_off").remark(0.6) == "Above 50%: the length limit is too short"
     assert metric("entropy").remark(0.01) == "Below 0.05: its answers hardly vary"
@@ -100,12 +100,12 @@ def test_what_is_unhealthy_is_said_with_its_bound() -> None:
 
 
 def test_directions_are_words() -> None:
-    """What a page says of a direction; nothing where there is none."""
+    """The page's word for a direction; empty without one."""
     assert [better.words for better in Better] == ["higher is better", "lower is better", ""]
 
 
 def test_every_chart_has_its_lines() -> None:
-    """A key for each chart, at most four lines, and a label for each of several."""
+    """A unique key, at most four lines, and a label for each of several."""
     sections = charts(1.2, GRPO.described)
     assert [section.title for section in sections] == [section.value for section in Section]
     found = [chart for section in sections for chart in section.charts]
@@ -123,7 +123,7 @@ def test_every_chart_has_its_lines() -> None:
 
 
 def test_a_method_has_charts_of_its_own_metrics() -> None:
-    """Only sections with one are there; GRPO keeps the loss apart, for which it is no measure of progress."""
+    """Only sections with one are there; GRPO keeps the loss apart, as it does not measure progress."""
     [section] = charts(None, named(["loss"]))
     assert (section.title, [chart.key for chart in section.charts]) == ("Learning", ["loss"])
     assert [line.held_out for line in section.charts[0].lines] == [False, True]
@@ -134,7 +134,7 @@ def test_a_method_has_charts_of_its_own_metrics() -> None:
 
 @pytest.mark.parametrize("method", METHODS, ids=lambda method: method.key)
 def test_a_method_reads_the_metrics_that_it_writes(method: Method) -> None:
-    """The one that sums up its training comes first, and what it reads differently is its own."""
+    """Its summary metric is first, and overrides are the method's own."""
     assert {one.key for one in method.described} == set(method.metrics)
     assert "training" in method.described[0].headlines
     assert method.described[0].tile
@@ -143,7 +143,7 @@ def test_a_method_reads_the_metrics_that_it_writes(method: Method) -> None:
 
 @pytest.mark.parametrize("method", METHODS, ids=lambda method: method.key)
 def test_tiles_and_columns_are_those_declared(method: Method) -> None:
-    """What has a tile has a column, under the same title, and is explained in the glossary."""
+    """A tile's metric has a column with the same title, and a glossary entry."""
     tiles = [one.key for one in method.described if one.tile]
     columns = columns_of(method.described)
     assert [column.key for column in columns][: len(tiles)] == tiles
@@ -157,14 +157,14 @@ def test_tiles_and_columns_are_those_declared(method: Method) -> None:
 
 
 def test_the_glossary_explains_metrics() -> None:
-    """Every metric with sentences is a term, under its own names."""
+    """Every metric with explanations is a term, under its own names."""
     assert {one.key for one in METRICS if one.text} == KEYS & set(GLOSSARY)
     assert (GLOSSARY["kl"].term, GLOSSARY["kl"].better) == ("KL divergence", "")
     assert GLOSSARY["cut_off"].better == "lower is better"
 
 
 def test_units_that_a_page_writes() -> None:
-    """Shares are written in percent, and what counts something says so in its title."""
+    """Shares are shown in percent, and counts name their unit in the title."""
     assert {unit.value for unit in Unit if unit.suffix} == {"tokens", "s", "tokens/s"}
 
 
@@ -172,20 +172,20 @@ def test_units_that_a_page_writes() -> None:
 
 
 def dictionary_keys(folder: Path) -> set[str]:
-    """Every text that is the key of a dictionary in the code below a folder."""
+    """Every string key of a dictionary in the code below a folder."""
     nodes = chain.from_iterable(ast.walk(ast.parse(file.read_text(encoding="utf-8"))) for file in folder.rglob("*.py"))
     keys = chain.from_iterable(node.keys for node in nodes if isinstance(node, ast.Dict))
     return {key.value for key in keys if isinstance(key, ast.Constant) and isinstance(key.value, str)}
 
 
 def test_nothing_is_declared_that_nothing_writes() -> None:
-    """A metric comes from TRL, is written by name in the training code, or is what a judge cost."""
+    """A metric comes from TRL, is written by name in the training code, or is a judge's cost."""
     written = set(SOURCES.values()) | dictionary_keys(PROJECT / "core" / "training") | set(Spent(requests=1).row())
     assert KEYS - written == set()
 
 
 def test_everything_that_is_written_is_declared(tmp_path: Path) -> None:
-    """By the worker that tests use, and for judges; tests/training/test_worker.py says so of a real run."""
+    """By the fake worker and for judges; tests/training/test_worker.py covers a real run."""
     fake = object.__new__(Fake)
     fake.status = JobStatus(state=JobState.RUNNING, phase=JobPhase.TRAIN)
     rows, groups = JsonlWriter(tmp_path / "metrics.jsonl"), JsonlWriter(tmp_path / "completions.jsonl")
@@ -197,6 +197,6 @@ def test_everything_that_is_written_is_declared(tmp_path: Path) -> None:
 
 
 def test_scripts_list_no_metrics() -> None:
-    """Pages get what they draw as data: no key of a metric is written in JavaScript."""
+    """Pages get charts as data: JavaScript has no metric keys."""
     text = "\n".join(file.read_text(encoding="utf-8") for file in (PROJECT / "static" / "js").rglob("*.js"))
     assert [key for key in KEYS if "_" in key and re.search(rf"\b{key}\b", text)] == []

@@ -27,7 +27,7 @@ def test_shaky():
 
 
 def run(folder: Path, *arguments: str, budget: float) -> tuple[int, str]:
-    """A suite of two tests that runs as this one does: its exit status and what it said."""
+    """Run a suite of two tests configured like this one: its exit status and output."""
     (folder / "own").mkdir(exist_ok=True)
     (folder / "own" / "test_tried.py").write_text(TRIED)
     (folder / "pytest.ini").write_text("[pytest]\ntestpaths = own\nmarkers = full\n")
@@ -41,7 +41,7 @@ def run(folder: Path, *arguments: str, budget: float) -> tuple[int, str]:
 
 
 def test_a_folder_over_its_budget_is_named() -> None:
-    """With what it took and may take; a folder that nobody thought of has a small budget."""
+    """With its time and budget; an unlisted folder has a small budget."""
     assert over_budget(BUDGETS) == []
     (said,) = over_budget({"tests/data": 251.4, "tests/unit": 3.0})
     assert said.startswith("tests/data took 251 s and may take 250: make it quicker, or say in ")
@@ -49,7 +49,7 @@ def test_a_folder_over_its_budget_is_named() -> None:
 
 
 def test_a_whole_run_says_what_was_wrong_with_it(tmp_path: Path) -> None:
-    """It fails over its budget; what was tried twice is named in the last line, what tries everything is left out."""
+    """It fails over budget; retried tests are in the last line, full combinations are left out."""
     status, said = run(tmp_path, budget=-1)
     assert status == 1, said
     assert "own/test_tried.py took 0 s and may take -1" in said
@@ -59,7 +59,7 @@ def test_a_whole_run_says_what_was_wrong_with_it(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("arguments", "closing"), [(("own",), "1 passed, 1 deselected"), (("-m", "full"), "1 passed")])
 def test_a_choice_of_tests_has_no_budget(tmp_path: Path, arguments: tuple[str, ...], closing: str) -> None:
-    """What tries every combination runs where its marker is asked for."""
+    """Full combinations run if their marker is given."""
     status, said = run(tmp_path, *arguments, budget=-1)
     assert status == 0, said
     assert closing in said.splitlines()[-1]

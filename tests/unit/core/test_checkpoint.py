@@ -1,4 +1,4 @@
-"""A folder that replaces another, with the writer killed at each of its steps."""
+"""Replacing one folder with another, with the writer killed at each step."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def write(target: Path, text: str) -> None:
 
 @pytest.mark.parametrize(("renames", "when"), [(0, "before"), (1, "at once"), (2, "at once")])
 def test_a_killed_writer_leaves_nothing_in_the_way(tmp_path: Path, renames: int, when: str) -> None:
-    """Killed before the old folder is moved, with it moved away, and with the new one in place."""
+    """Killed before the old folder is moved, after that, and with the new one in place."""
     target = tmp_path / "adapter"
     write(target, "first")
     killed = subprocess.run([sys.executable, "-c", KILLED_AFTER, str(target), str(renames), when], check=False)
@@ -54,7 +54,7 @@ def test_a_killed_writer_leaves_nothing_in_the_way(tmp_path: Path, renames: int,
 
 @pytest.mark.parametrize("name", ["adapter", "another"])
 def test_a_failed_write_after_a_kill_keeps_what_was_there(tmp_path: Path, name: str) -> None:
-    """The old folder, moved away by the killed writer, is put back before the next one writes, whatever that is."""
+    """The old folder, moved away by the killed writer, is put back before the next write, whatever happens to it."""
     target = tmp_path / "adapter"
     write(target, "first")
     subprocess.run([sys.executable, "-c", KILLED_AFTER, str(target), "1", "at once"], check=False)
@@ -67,7 +67,7 @@ def test_a_failed_write_after_a_kill_keeps_what_was_there(tmp_path: Path, name: 
 def test_a_folder_that_cannot_be_put_in_place_leaves_the_old_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A disk that fails between the two renames takes nothing away."""
+    """A disk that fails between the two renames loses nothing."""
     target = tmp_path / "adapter"
     write(target, "first")
     real, results = Path.rename, iter([True, False])
@@ -85,7 +85,7 @@ def test_a_folder_that_cannot_be_put_in_place_leaves_the_old_one(
 
 
 def test_what_a_killed_prune_left_is_not_in_the_way_of_the_next(tmp_path: Path) -> None:
-    """Even if the same step was trained and saved again since."""
+    """Even if the same step was trained and saved again in between."""
     run = JobDir(tmp_path)
     for name in (".checkpoint-2", "checkpoint-2", "checkpoint-4", "checkpoint-6", "warm-up"):
         (run.checkpoints / name).mkdir(parents=True)

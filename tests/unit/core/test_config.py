@@ -1,4 +1,4 @@
-"""The configuration format: what loads, what is refused and with which words."""
+"""The configuration format: what loads, what is refused, and with which messages."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ CPU = Device("cpu", "a processor", 8 << 30, 8 << 30, bf16=False)
 
 
 def changed(path: str, value: Any) -> dict[str, Any]:
-    """The public example with one field set."""
+    """The public example with one changed field."""
     config = copy.deepcopy(PUBLIC)
     section, _, name = path.rpartition(".")
     (config.setdefault(section, {}) if section else config)[name] = value
@@ -46,7 +46,7 @@ def refusal(config: object) -> dict[str, str]:
 
 
 def test_the_public_example_loads_and_saves_unchanged() -> None:
-    """Key for key; and what is written out in full loads again as the same configuration."""
+    """Key for key; written out in full, it loads as the same configuration."""
     config = parse(PUBLIC)
     given = dump_given(config)
     assert given == PUBLIC
@@ -57,7 +57,7 @@ def test_the_public_example_loads_and_saves_unchanged() -> None:
 
 
 def test_only_name_model_dataset_and_reward_are_required() -> None:
-    """Everything else has a default that fits together."""
+    """All other fields have defaults that fit together."""
     config = {"name": "x", "model": {"name": "m"}, "dataset": {"source": "d"}, "reward": PUBLIC["reward"]}
     assert check(config).training.num_generations == 8
     assert set(refusal({})) == {"name", "model", "dataset", "reward"}
@@ -101,7 +101,7 @@ def test_what_is_wrong_is_said_with_its_path_and_what_would_be_right(
 
 @pytest.mark.parametrize("data", [None, [], "text", 7])
 def test_what_is_no_object_is_refused(data: object) -> None:
-    """A file that holds something else gets words, not a trace."""
+    """A file with another content gets a message, not a traceback."""
     assert set(refusal(data)) == {"config"}
 
 
@@ -118,7 +118,7 @@ def every_field() -> list[tuple[str, Any]]:
 
 @pytest.mark.parametrize(("path", "field"), every_field())
 def test_every_field_has_a_title_and_a_plain_sentence(path: str, field: Any) -> None:
-    """The configuration page shows nothing that it cannot explain."""
+    """The configuration page can explain everything it shows."""
     assert field.title, path
     assert field.description, path
     assert field.description.rstrip().endswith((".", ")")), path
@@ -135,7 +135,7 @@ def test_an_optimizer_of_the_gpu_is_replaced_on_a_cpu_and_said() -> None:
 
 @pytest.mark.parametrize("path", sorted(PRESETS.glob("*.json")), ids=lambda path: path.stem)
 def test_every_preset_that_ships_is_valid(path: Any) -> None:
-    """It loads, its reward exists, its name is its file's, and a GPU has nothing against it."""
+    """It loads, its reward exists, its name matches its file, and it has no problems on a GPU."""
     data = json.loads(path.read_text("utf-8"))
     config = check(data)
     assert config.name == path.stem
@@ -157,7 +157,7 @@ def test_every_preset_that_ships_is_valid(path: Any) -> None:
     ],
 )
 def test_markers_that_could_not_be_told_apart_are_refused(markers: dict[str, str], field: str) -> None:
-    """Empty, the same, or one inside another; the problem stands at the field."""
+    """Empty, equal, or one inside another; the problem is reported at the field."""
     with pytest.raises(InvalidConfig) as refused:
         parse(changed_dataset(markers))
     assert [path for path, _ in refused.value.problems] == [f"dataset.{field}"]
@@ -178,7 +178,7 @@ def test_markers_that_could_not_be_told_apart_are_refused(markers: dict[str, str
     ],
 )
 def test_usual_markers_are_taken(markers: dict[str, str]) -> None:
-    """No working-out, a template that opens it itself, and what other tools use."""
+    """No working-out, a template that opens it, and the tags of other tools."""
     assert parse(changed_dataset(markers)).dataset.solution_end
 
 

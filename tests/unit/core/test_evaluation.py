@@ -1,4 +1,4 @@
-"""A paired report says what the pairs show, and no more."""
+"""A paired report claims what the pairs show, and no more."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from services.evaluations.results import Cell, PromptRow, as_csv
 
 
 def answered(total: float | None, name: str = "q") -> Answered:
-    """An answer that earns this much of 1.2: the form is worth 0.2, the number 1."""
+    """An answer with this score out of 1.2: 0.2 for the format, 1 for the number."""
     parts = {} if total is None else {"numeric": float(total >= 1), "format": float(total > 0)}
     return Answered(name, "42", f"says {total}", total, parts, None if total is None else total >= 1.2)
 
@@ -31,7 +31,7 @@ def report(before: Sequence[float | None], after: Sequence[float | None], **more
 
 
 def test_a_clear_gain_is_better_in_every_figure() -> None:
-    """Twelve of twenty become right and none gets worse."""
+    """Twelve of twenty improve and none gets worse."""
     found = report([0.2] * 20, [1.2] * 12 + [0.2] * 8)
     assert found.verdict is PairedVerdict.BETTER
     assert (found.only_first, found.only_second, found.both, found.neither) == (0, 12, 0, 8)
@@ -45,7 +45,7 @@ def test_a_clear_gain_is_better_in_every_figure() -> None:
 
 
 def test_a_clear_loss_is_worse() -> None:
-    """The same the other way round, with the examples that worsened most first."""
+    """The reverse, with the largest declines first."""
     found = report([1.2] * 12 + [0.2] * 8, [0.2] * 10 + [0.0] * 10)
     assert found.verdict is PairedVerdict.WORSE
     assert [one.after_score for one in found.worsened[:2]] == [0.0, 0.0]
@@ -53,7 +53,7 @@ def test_a_clear_loss_is_worse() -> None:
 
 
 def test_a_gain_that_chance_could_make_is_not_claimed() -> None:
-    """Five of twenty become right: an interval alone would claim it, five coins all heads do not."""
+    """Five of twenty improve: the interval alone would claim it, the sign test does not."""
     found = report([0.2] * 20, [1.2] * 5 + [0.2] * 15)
     assert found.score.low > 0
     assert found.verdict is PairedVerdict.NOT_ENOUGH
@@ -61,7 +61,7 @@ def test_a_gain_that_chance_could_make_is_not_claimed() -> None:
 
 
 def test_nothing_changed_is_said_so() -> None:
-    """Without a difference no effect can be named either."""
+    """Without a difference there is no effect to name."""
     found = report([1.2, 0.2] * 10, [1.2, 0.2] * 10)
     assert (found.verdict, found.smallest_effect, found.p_value) == (PairedVerdict.NOT_ENOUGH, None, 1.0)
     assert "scored the same with both models" in found.sentence
@@ -69,7 +69,7 @@ def test_nothing_changed_is_said_so() -> None:
 
 
 def test_not_enough_evidence_names_what_would_have_been_seen() -> None:
-    """Noise of both signs on forty prompts."""
+    """Noise in both directions on forty prompts."""
     found = report([0.2, 1.2] * 20, [1.2, 0.2] * 10 + [0.2, 1.2] * 10)
     assert found.verdict is PairedVerdict.NOT_ENOUGH
     assert found.smallest_effect is not None
@@ -77,7 +77,7 @@ def test_not_enough_evidence_names_what_would_have_been_seen() -> None:
 
 
 def test_advice_is_how_many_questions_would_show_the_difference() -> None:
-    """With so many of the same kind, the smallest difference that shows is the one that was found."""
+    """With that many similar ones, the smallest detectable difference is the one found."""
     before, after = [0.2] * 34 + [1.2] * 6, [1.2] * 8 + [0.2] * 32
     view = report_view(report(before, after))
     assert view.right == "8 newly right, 6 newly wrong, 0 right in both, 26 wrong in both."
@@ -89,7 +89,7 @@ def test_advice_is_how_many_questions_would_show_the_difference() -> None:
 
 
 def test_too_few_questions_are_said_with_how_many_would_do() -> None:
-    """Five cannot show anything; the statistics stand below by their names."""
+    """Five cannot show anything; the statistics are listed below by their names."""
     view = report_view(report([0.2] * 5, [0.2] * 4 + [1.2]))
     assert view.smallest == "5 questions are too few to show any difference."
     assert view.advice.startswith("Use at least 32: they usually show a difference if 24% of the answers change")
@@ -106,7 +106,7 @@ def test_sentence_and_table_show_the_same_figures() -> None:
 
 
 def test_several_models_share_the_chance_of_a_false_claim() -> None:
-    """What is claimed of one model may be too little where five are tried."""
+    """What is claimed for one model may be too little when five are compared."""
     before, after = [0.2] * 30, [1.2] * 6 + [0.2] * 24
     assert report(before, after).verdict is PairedVerdict.BETTER
     several = report(before, after, comparisons=5)
@@ -115,13 +115,13 @@ def test_several_models_share_the_chance_of_a_false_claim() -> None:
 
 
 def test_prompts_without_a_score_are_left_out() -> None:
-    """A prompt that one of the models could not answer is no pair."""
+    """A prompt that one of the models could not answer is not a pair."""
     assert report([0.2, None, 1.2], [1.2, 1.2, 1.2]).pairs == 2
     assert paired_report([(answered(None), answered(None))], first="a", second="b") is None
 
 
 def test_a_report_survives_its_file() -> None:
-    """What is written is what is read."""
+    """It reads back as written."""
     found = report([0.2] * 9, [1.2] * 9)
     assert PairedReport.model_validate_json(found.model_dump_json()) == found
 
@@ -133,7 +133,7 @@ def group(when: str, prompt: str, total: float, attempt: int = 1) -> GroupRow:
 
 
 def test_a_runs_pairs_are_its_first_and_last_answers() -> None:
-    """Between them lie others; a resumed attempt's answers replace what it repeats; equal questions stay apart."""
+    """Rows in between are ignored; a resumed attempt replaces what it repeats; equal questions stay separate."""
     groups: list[GroupRow] = [
         group("before", "a", 0.0), group("before", "a", 0.2), group("before", "b", 0.0),
         {"phase": "training", "prompt": "a", "instruction": "a", "completions": []},
@@ -145,7 +145,7 @@ def test_a_runs_pairs_are_its_first_and_last_answers() -> None:
 
 
 def test_a_table_of_answers_runs_nothing_in_a_spreadsheet() -> None:
-    """Prompts, answers and labels are a model's and a stranger's: a formula among them stays text."""
+    """Prompts, answers and labels are untrusted: a formula in them stays text."""
     spec = EvaluationSpec.model_validate({
         "name": "n", "source": "s", "dataset": {"source": "generated:arithmetic"},
         "models": [{"label": "@SUM(A1)", "model_path": "m", "resolved": {}}],

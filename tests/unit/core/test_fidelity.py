@@ -1,4 +1,4 @@
-"""Verdicts on exports: from figures to a sentence."""
+"""Verdicts on exports: from measurements to a sentence."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_what_is_close_is_faithful() -> None:
     ],
 )
 def test_what_is_lost_is_said(changes: dict[str, Any], words: str) -> None:
-    """Each figure that passes its bound is named; any one of them is a loss."""
+    """Each figure beyond its threshold is named; any one of them is a loss."""
     report = verdict(**changes)
     assert report.verdict == FidelityVerdict.LOSES_QUALITY
     assert words in report.reason
@@ -70,7 +70,7 @@ def test_what_is_lost_is_said(changes: dict[str, Any], words: str) -> None:
     ],
 )
 def test_what_is_broken_says_what_is_wrong(changes: dict[str, Any], words: str) -> None:
-    """Not the trained model, or not asked as it was: never mistaken for rounding."""
+    """Not the trained model, or prompted differently: never mistaken for rounding."""
     report = verdict(**changes)
     assert report.verdict == FidelityVerdict.BROKEN
     assert words in report.reason
@@ -84,12 +84,12 @@ def test_what_is_broken_says_what_is_wrong(changes: dict[str, Any], words: str) 
     ],
 )
 def test_a_heavy_quantization_of_a_slight_training_is_not_taken_for_a_missing_adapter(measured: dict[str, Any]) -> None:
-    """Rounding then moves the model further than training did, and partly against it, as was measured with Q2_K."""
+    """Rounding moves it further than training did, and partly in the opposite direction, as measured with Q2_K."""
     assert verdict(**measured, change_kept_low=measured["change_kept"]).verdict == FidelityVerdict.LOSES_QUALITY
 
 
 def test_the_better_choice_is_the_smallest_that_was_measured_faithful() -> None:
-    """Where one that does not lose was made, it is named; else the next larger one, and that it is a guess."""
+    """An exported one without loss is named; otherwise the next larger one, marked as a guess."""
     loses = verdict(mean_kl=0.3)
     others = [verdict(subject="F16"), verdict(subject="Q6_K"), verdict(subject="Q5_K_M", mean_kl=0.1), loses]
     found = with_better_choice(loses, others)
@@ -103,7 +103,7 @@ def test_the_better_choice_is_the_smallest_that_was_measured_faithful() -> None:
 
 
 def test_a_merged_model_that_lost_something_points_to_what_is_not_rounded() -> None:
-    """A slight training is smaller than the steps between numbers of 16 bits."""
+    """A small change in training is below the precision of 16-bit numbers."""
     merged = verdict(subject="merged", change_kept=0.85, change_kept_high=0.86)
     assert with_better_choice(merged, [merged]).reason.endswith("The adapter and a GGUF in F32 are not rounded.")
     assert with_better_choice(verdict(mean_kl=0.05, subject="F16"), []).better_choice == "F32"

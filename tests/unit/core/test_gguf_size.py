@@ -1,4 +1,4 @@
-"""How large a GGUF will be: held to files that llama.cpp wrote, here by figures, in tests/training by real ones."""
+"""The size of a GGUF, checked against recorded llama.cpp files; tests/training uses real ones."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ REAL = {
 
 @pytest.mark.parametrize("kind", REAL)
 def test_a_size_is_right_to_a_thousandth(kind: str) -> None:
-    """Header included."""
+    """Including the header."""
     assert gguf_bytes(SHAPE, Quantization(kind)) == pytest.approx(REAL[kind], rel=0.001)
 
 
 def test_every_quantization_has_a_size_and_fewer_bits_are_never_larger() -> None:
-    """Down the ladder of those that people choose; all others lie between the largest and what one bit takes."""
+    """Popular ones get smaller in order; all others are between the largest and one bit per weight."""
     ladder = [tensor_bytes(SHAPE, Quantization(kind)) for kind in ("f32", "f16", "q8_0", "q6_k", "q5_k_m", "q4_k_m")]
     assert ladder == sorted(ladder, reverse=True)
     for kind in Quantization:
@@ -44,7 +44,7 @@ def test_every_quantization_has_a_size_and_fewer_bits_are_never_larger() -> None
 
 
 def test_tensors_that_matter_get_more_bits_and_odd_rows_another_format() -> None:
-    """A wide model with an output matrix of its own, whose values every fourth query head shares."""
+    """A wide model with its own output matrix, in which four query heads share each value head."""
     wide = ModelShape(
         {
             "model.embed_tokens.weight": (32000, 4096), "lm_head.weight": (32000, 4096),

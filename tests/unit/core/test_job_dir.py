@@ -1,4 +1,4 @@
-"""A job's directory: whole lines, whole files, and no path outside it."""
+"""A job's folder: whole lines, whole files, and no path outside it."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from core.job_dir import JobDir, JsonlWriter, is_any, iter_lines, read_json, rea
 
 @pytest.mark.parametrize("job_id", ["../..", "..", "", "a/b", "A", ".x", "a" * 65, "a\n", "a\x00", "%2e%2e"])
 def test_an_id_is_never_a_path(tmp_path: Path, job_id: str) -> None:
-    """Malformed ids are refused before anything is looked up."""
+    """Malformed ids are refused before any lookup."""
     with pytest.raises(InvalidInput):
         JobDir.open(tmp_path, job_id)
 
 
 def test_only_real_directories_of_the_parent_are_opened(tmp_path: Path) -> None:
-    """Neither what is missing nor a link that leads elsewhere."""
+    """Neither a missing folder nor a symlink to elsewhere."""
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "outputs").mkdir()
     (tmp_path / "outputs" / "link").symlink_to(tmp_path / "elsewhere")
@@ -35,7 +35,7 @@ def test_only_real_directories_of_the_parent_are_opened(tmp_path: Path) -> None:
 
 
 def test_status_and_control_survive_a_round_trip(tmp_path: Path) -> None:
-    """What one side writes the other reads; before the first word there is None and no order."""
+    """What one side writes, the other reads; before the first write there is None and no request."""
     run_dir = JobDir(tmp_path)
     assert run_dir.read_status() is None
     assert run_dir.read_control() == Control()
@@ -47,7 +47,7 @@ def test_status_and_control_survive_a_round_trip(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("word", ["warming_up", "training", "evaluating", "running", "stopping", "completed"])
 def test_status_json_says_state_and_phase_in_one_word(tmp_path: Path, word: str) -> None:
-    """As it always did: other programs read it, and what older versions wrote is read."""
+    """As other programs read it; files from older versions can be read."""
     run_dir = JobDir(tmp_path)
     write_json(run_dir.status, {"state": word, "step": 3})
     status = run_dir.read_status()
@@ -67,7 +67,7 @@ def test_a_status_of_no_known_state_is_damaged(tmp_path: Path, state: Any) -> No
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:
-    """A value that cannot be written costs nothing of what was there."""
+    """A value that cannot be written leaves the old content intact."""
     write_json(tmp_path / "a.json", {"a": 1})
     with pytest.raises(TypeError):
         write_json(tmp_path / "a.json", {"a": object()})
@@ -76,7 +76,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path: Path) -> None
 
 
 def test_two_threads_may_write_one_file_at_once(tmp_path: Path) -> None:
-    """A stop that meets the watcher's start: neither fails, and one of them is what is there."""
+    """A stop during the watcher's start: neither fails, and one of the two is stored."""
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda number: write_json(tmp_path / "control.json", {"number": number}), range(200)))
     assert read_json(tmp_path / "control.json") is not None
@@ -84,7 +84,7 @@ def test_two_threads_may_write_one_file_at_once(tmp_path: Path) -> None:
 
 
 def test_a_reader_sees_whole_lines_only(tmp_path: Path) -> None:
-    """Half a row waits until its end is there; the offset then goes on from it."""
+    """A partial row waits for its end; the offset continues from there."""
     path = tmp_path / "rows.jsonl"
     assert read_lines(path, fits=is_any) == ([], 0, [])
     path.write_bytes(b'{"row": 1}\n{"row"')
@@ -97,7 +97,7 @@ def test_a_reader_sees_whole_lines_only(tmp_path: Path) -> None:
 
 
 def test_a_writer_numbers_rows_over_the_files_whole_life(tmp_path: Path) -> None:
-    """Also after a crash in the middle of a row: the torn line goes, no number is used twice."""
+    """Even after a crash in mid-row: the partial line is removed, no number is used twice."""
     path = tmp_path / "rows.jsonl"
     writer = JsonlWriter(path)
     assert [writer.append({"step": step})["row"] for step in (1, 2)] == [1, 2]
@@ -111,7 +111,7 @@ def test_a_writer_numbers_rows_over_the_files_whole_life(tmp_path: Path) -> None
 
 
 def test_non_finite_numbers_are_not_written(tmp_path: Path) -> None:
-    """NaN is no JSON: the writer refuses it, and the file stays readable."""
+    """NaN is not JSON: the writer refuses it, and the file stays readable."""
     writer = JsonlWriter(tmp_path / "rows.jsonl")
     with pytest.raises(ValueError, match="not JSON compliant"):
         writer.append({"loss": float("nan")})

@@ -1,4 +1,4 @@
-"""What is known of llama.cpp on this machine: found in processes that may die, kept, and used."""
+"""The llama.cpp self-test on this machine: run in processes that may crash, stored, and used."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CHILD = Path(__file__).parents[2] / "support" / "selftest_child.py"
 
 @pytest.fixture
 def home(tmp_path: Path) -> Home:
-    """An empty home."""
+    """An empty home folder."""
     home = Home(tmp_path)
     home.make()
     return home
@@ -37,7 +37,7 @@ def _made_once(models: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def outcome_of(home: Home, monkeypatch: pytest.MonkeyPatch, **env: str) -> Outcome:
-    """The outcome of a self-test whose process behaves as told; what was kept is that or nothing."""
+    """The outcome of a self-test with simulated crashes; the stored outcome is the same or missing."""
     for name, value in env.items():
         monkeypatch.setenv(name, value)
     outcome = llama_selftest.run(home, lambda _: None, CHILD)
@@ -46,7 +46,7 @@ def outcome_of(home: Home, monkeypatch: pytest.MonkeyPatch, **env: str) -> Outco
 
 
 def test_where_nothing_dies_the_extra_buffers_stay_on(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every type and the quantizer were tried, and nothing is left of the models."""
+    """Every type and the quantizer were tried, and the models are deleted."""
     said: list[str] = []
     outcome = llama_selftest.run(home, said.append, CHILD)
     assert outcome.works
@@ -56,12 +56,12 @@ def test_where_nothing_dies_the_extra_buffers_stay_on(home: Home, monkeypatch: p
         f"[{place}/{len(TYPES) + 1}] {name}" for place, name in enumerate((*TYPES, QUANTIZER), 1)
     ]
     assert sorted(path.name for path in home.cache.iterdir()) == ["llama.json"]
-    monkeypatch.setattr(llama_selftest, "run", None)  # It is known now: nothing is tried again.
+    monkeypatch.setattr(llama_selftest, "run", None)  # The outcome is stored: nothing is tried again.
     assert llama_selftest.ensure(home) == outcome
 
 
 def test_what_dies_with_the_extra_buffers_switches_them_off(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One crash does not hide the others, and everything is tried anew in the way that will be used."""
+    """One crash does not hide the others, and everything is tried again the way it will be used."""
     outcome = outcome_of(home, monkeypatch, DIES="Q8_0 Q4_K IQ1_S")
     assert outcome.works
     assert not outcome.extra_buffers
@@ -71,7 +71,7 @@ def test_what_dies_with_the_extra_buffers_switches_them_off(home: Home, monkeypa
 
 
 def test_what_dies_either_way_is_named_with_the_remedy(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The others are used; where switching the buffers off cures nothing, they stay on."""
+    """The others are used; if switching the buffers off does not help, they stay on."""
     outcome = outcome_of(home, monkeypatch, DIES="Q8_0", DIES_ALWAYS="Q4_K")
     assert (outcome.extra_buffers, list(outcome.crashed), list(outcome.dead)) == (False, ["Q8_0", "Q4_K"], ["Q4_K"])
     assert not outcome.works
@@ -83,7 +83,7 @@ def test_what_dies_either_way_is_named_with_the_remedy(home: Home, monkeypatch: 
 
 
 def test_a_library_of_another_processor_is_unusable(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It dies before the first model: the remedy is to compile it again."""
+    """It crashes before the first model: the remedy is to recompile it."""
     outcome = outcome_of(home, monkeypatch, DIES_AT_ONCE=str(int(signal.SIGILL)))
     assert outcome.unusable == "SIGILL (signal 4)"
     assert not outcome.works
@@ -91,13 +91,13 @@ def test_a_library_of_another_processor_is_unusable(home: Home, monkeypatch: pyt
 
 
 def test_a_test_that_somebody_ended_has_no_outcome(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Killed for memory, for example: that says nothing about llama.cpp, and it is tested again."""
+    """Such as by the OOM killer: this says nothing about llama.cpp, and the test runs again."""
     outcome_of(home, monkeypatch, DIES="Q8_0", SIGNAL=str(int(signal.SIGKILL)))
     assert llama.read(home) is None
 
 
 def test_a_try_that_hangs_counts_as_a_crash(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The process is ended, and the rest is tried."""
+    """The process is killed, and the rest is tried."""
     script = tmp_path / "hangs.py"
     script.write_text(
         "import sys, time\nfrom pathlib import Path\n"
@@ -113,7 +113,7 @@ def test_a_try_that_hangs_counts_as_a_crash(home: Home, tmp_path: Path, monkeypa
 
 
 def test_an_outcome_that_cannot_be_kept_ends_nothing(home: Home) -> None:
-    """On a full disk, or where something is in its way."""
+    """On a full disk, or if the path is blocked."""
     (home.cache / "llama.json").mkdir()
     llama.keep(home, Outcome(fingerprint=llama.fingerprint()))
     assert llama.read(home) is None
@@ -127,7 +127,7 @@ def test_a_damaged_outcome_is_ignored(home: Home, damage: bytes) -> None:
 
 
 def test_an_outcome_of_another_machine_is_ignored(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Another processor, or another library: each alone makes it due again."""
+    """Another processor or another library: each makes the test due again."""
     llama.keep(home, Outcome(fingerprint=llama.fingerprint()))
     assert llama.read(home) is not None
     here = dict(llama.cpuinfo())
@@ -140,7 +140,7 @@ def test_an_outcome_of_another_machine_is_ignored(home: Home, monkeypatch: pytes
 
 
 def test_a_crash_in_use_is_remembered(home: Home) -> None:
-    """Only for a machine that is known, and once."""
+    """Only for a tested machine, and once."""
     llama.switch_off(home, "SIGSEGV (signal 11)")
     assert llama.read(home) is None
     llama.keep(home, Outcome(fingerprint=llama.fingerprint()))
@@ -157,7 +157,7 @@ def test_a_crash_in_use_is_remembered(home: Home) -> None:
     ("outcome", "code", "types", "machine"),
     [
         ({}, 1, {"F16"}, ""),  # it said that it cannot read the file
-        ({}, -signal.SIGABRT, {"F16"}, ""),  # on purpose, with files of this format known to work
+        ({}, -signal.SIGABRT, {"F16"}, ""),  # a deliberate abort, with a file format known to work
         ({}, -signal.SIGSEGV, {"Q8_0", "F32"}, ""),
         ({"dead": {"Q8_0": "SIGSEGV"}}, -signal.SIGSEGV, {"Q8_0", "F32"}, "every file that contains Q8_0"),
         ({"dead": {"Q4_K": "SIGSEGV"}}, -signal.SIGSEGV, {"Q8_0", "F32"}, ""),
@@ -170,7 +170,7 @@ def test_a_crash_in_use_is_remembered(home: Home) -> None:
 def test_a_bad_file_is_told_from_a_bad_machine(
     outcome: dict[str, object], code: int | None, types: set[str], machine: str
 ) -> None:
-    """By the signal, and by whether the self-test died of the same number formats."""
+    """By the signal, and by whether the self-test crashed on the same number formats."""
     found = not_the_file(Outcome.model_validate({"fingerprint": "", **outcome}), code, types)
     assert machine in found
     assert bool(found) == bool(machine)

@@ -1,4 +1,4 @@
-"""The descriptions of the training methods, and what the configuration makes of them."""
+"""The descriptions of the training methods, and what the configuration does with them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ UNREWARDED = {name: section for name, section in SMALL.items() if name != "rewar
 
 @pytest.fixture
 def copying(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A second method is in the list."""
+    """Register a second method."""
     install(monkeypatch)
 
 
@@ -44,7 +44,7 @@ def refusal(config: dict[str, Any]) -> dict[str, str]:
 
 
 def paths() -> set[str]:
-    """Every field and section of the format, and each section with a star."""
+    """Every field and section of the format, and each section with an asterisk."""
     found = set()
     for section in run_config.SECTIONS:
         model: Any = RunConfig.model_fields[section].annotation
@@ -54,7 +54,7 @@ def paths() -> set[str]:
 
 @pytest.mark.parametrize("one", METHODS, ids=lambda one: one.key)
 def test_a_method_names_only_what_exists(one: Method) -> None:
-    """Fields, statuses and choices are those of the format; no metric is named twice."""
+    """Fields, statuses and choices exist in the format; no metric is listed twice."""
     assert set(one.shows) <= paths()
     assert {phase.when for phase in one.phases} <= {"", *paths()}
     assert set(one.choices) <= set(one.section.model_fields)
@@ -66,7 +66,7 @@ def test_a_method_names_only_what_exists(one: Method) -> None:
 @pytest.mark.parametrize("one", METHODS, ids=lambda one: one.key)
 @pytest.mark.parametrize("on_gpu", [False, True])
 def test_what_a_method_suggests_can_be_run(one: Method, on_gpu: bool) -> None:
-    """Its suggestions are a valid configuration with nothing that has no effect."""
+    """Its suggestions are a valid configuration in which every setting has an effect."""
     suggested = one.suggest("generated:arithmetic", on_gpu)
     config = parse({**UNREWARDED, **suggested, "method": one.key})
     device = replace(CPU, kind="cuda", bf16=True) if on_gpu else CPU
@@ -84,7 +84,7 @@ def test_every_method_has_a_key_of_its_own() -> None:
 
 
 def test_gspo_is_a_setting_of_grpo() -> None:
-    """What the run is called follows from its settings."""
+    """The name of the run's method follows from its settings."""
     assert GRPO.variant({}) == "GRPO"
     assert GRPO.variant({"importance_sampling_level": "sequence"}) == "GSPO"
 
@@ -96,7 +96,7 @@ def test_a_step_of_grpo_takes_a_question_for_each_group() -> None:
 
 
 def test_phases_follow_from_the_settings() -> None:
-    """No warm-up and no final score where they are switched off."""
+    """No warm-up and no final score if they are switched off."""
     complete = dump(parse({**SMALL, "pre_training": {"enabled": True}}))
     assert [phase.key for phase in GRPO.phases if phase.planned(complete)] == ["warm_up", "training", "evaluation"]
     bare = dump(parse({**SMALL, "evaluation": {"holdout_fraction": 0}}))
@@ -104,7 +104,7 @@ def test_phases_follow_from_the_settings() -> None:
 
 
 def test_a_file_without_method_and_adapter_is_written_without_them() -> None:
-    """Files of the first version are saved as they were; what a person wrote down stays."""
+    """Files of the first version are saved unchanged; explicit values stay."""
     assert "method" not in dump(parse(SMALL))
     assert "adapter" not in dump(parse(SMALL))["model"]
     named = {**SMALL, "method": "grpo", "model": {"name": "m", "adapter": "lora"}}
@@ -114,7 +114,7 @@ def test_a_file_without_method_and_adapter_is_written_without_them() -> None:
 
 
 def test_a_configuration_that_names_the_default_is_probed_as_the_same() -> None:
-    """Probes of the first version stay those of their configurations."""
+    """Probes from the first version stay valid for their configurations."""
     plain = fingerprint(parse(SMALL))
     written = dump(parse(SMALL))
     assert plain == fingerprint({"name": "other", **{name: written[name] for name in SECTIONS if name in written}})
@@ -129,7 +129,7 @@ def test_what_does_not_exist_yet_is_refused_in_words() -> None:
 
 
 def test_the_method_demands_the_reward(copying: None) -> None:
-    """Not the format: one that needs none runs without, and an unknown method says only that."""
+    """Not the format: a method without one runs, and an unknown method is the only problem reported."""
     assert refusal(UNREWARDED) == {"reward": "this field is required"}
     assert set(refusal({**UNREWARDED, "method": "sgd"})) == {"method"}
     config = parse({**UNREWARDED, "method": "imitate"})
@@ -142,7 +142,7 @@ def test_the_method_demands_the_reward(copying: None) -> None:
 
 
 def test_a_section_of_another_method_is_refused(copying: None) -> None:
-    """But for those that every older file carries: they are said to have no effect."""
+    """Except those in every older file: they are noted to have no effect."""
     assert "belongs to the method 'imitate'" in refusal({**SMALL, "imitate": {}})["imitate"]
     config = parse({**UNREWARDED, "method": "imitate", "imitate": {"packing": True}, "grpo": {"clip_range": 0.3}})
     assert config.own(CopySection).packing
@@ -153,7 +153,7 @@ def test_a_section_of_another_method_is_refused(copying: None) -> None:
 
 
 def test_common_fields_that_a_method_does_not_use_are_said(copying: None) -> None:
-    """A setting is never dropped in silence, and the rules of GRPO hold for GRPO alone."""
+    """No setting is dropped silently, and GRPO's rules apply only to GRPO."""
     training = {"batch_size": 3, "gradient_accumulation_steps": 1, "num_generations": 8}
     assert set(refusal({**SMALL, "training": training})) == {"training.num_generations"}
     config = parse({**SMALL, "method": "imitate", "training": training})
@@ -169,7 +169,7 @@ def test_common_fields_that_a_method_does_not_use_are_said(copying: None) -> Non
 
 
 def test_a_section_that_no_method_has_is_not_found() -> None:
-    """Asking a configuration for it is a mistake in the program."""
+    """Asking a configuration for it is a programming error."""
     with pytest.raises(LookupError):
         parse(SMALL).own(CopySection)
 
@@ -177,7 +177,7 @@ def test_a_section_that_no_method_has_is_not_found() -> None:
 @pytest.mark.parametrize("one", METHODS, ids=lambda one: one.key)
 @pytest.mark.parametrize("on_gpu", [False, True])
 def test_suggested_values_are_usual(one: Method, on_gpu: bool) -> None:
-    """A method does not suggest what the form then remarks on."""
+    """A method's suggestions are not flagged by the form."""
     config = parse({**UNREWARDED, **one.suggest("generated:arithmetic", on_gpu), "method": one.key})
     for section in SECTIONS:
         values = getattr(config, section)
@@ -188,7 +188,7 @@ def test_suggested_values_are_usual(one: Method, on_gpu: bool) -> None:
 
 
 def test_every_suggested_range_has_a_source() -> None:
-    """The table of docs/decisions/ranges.md names these and no others."""
+    """The table in docs/decisions/ranges.md lists exactly these."""
     text = (PROJECT / "docs" / "decisions" / "ranges.md").read_text(encoding="utf-8")
     table = dict(re.findall(r"^\| `([\w.]+)` \| (.+?) \| \S.*\|$", text, re.MULTILINE))
     ranges = {

@@ -1,4 +1,4 @@
-"""What a model's files are, and the examples in the docstrings."""
+"""Which files belong to a model, and the doctests."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def test_the_examples_of_the_docstrings_hold() -> None:
 
 
 def test_only_what_is_loaded_is_downloaded() -> None:
-    """The same weights in another layout, pickles, programs and folders stay where they are."""
+    """The same weights in other formats, pickles, programs and folders are skipped."""
     sizes = dict.fromkeys(
         (
             "config.json", "tokenizer.json", "tokenizer.model", "chat_template.jinja", files.INDEX,
@@ -39,7 +39,7 @@ def test_only_what_is_loaded_is_downloaded() -> None:
 
 
 def test_a_cache_on_another_disk_gets_the_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each appears by one rename there too, and the reference, which makes them count, comes last."""
+    """Each appears by one rename there too; the ref that completes the model comes last."""
     arrived, snapshot = tmp_path / "arrived", tmp_path / "hub" / "snapshots" / "abc1234"
     arrived.mkdir()
     (arrived / "config.json").write_text("{}")

@@ -1,4 +1,4 @@
-"""Moving a folder: killed at any call to the system, it loses nothing, and the next start finishes or undoes it."""
+"""Moving a folder: killed at any system call, it loses nothing, and the next start finishes or undoes it."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ CALLS = ("mkdir", "rename", "replace", "symlink", "unlink", "rmdir", "fsync", "o
 
 
 class Killed(BaseException):
-    """What kill -9 looks like from inside: no handler gets to do anything."""
+    """What kill -9 looks like from inside: no handler gets to run."""
 
 
 @pytest.fixture(autouse=True)
 def synced(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
-    """What was written through to the disk; these tests do not wait for it."""
+    """Paths that were synced; these tests do not wait for the disk."""
     found: list[Path] = []
     monkeypatch.setattr(os, "fsync", lambda handle: found.append(Path(f"/proc/self/fd/{handle}").readlink()))
     return found
 
 
 class Scene(NamedTuple):
-    """A home whose outputs are about to move, and where everything lies before and after."""
+    """A home folder whose outputs are about to move, with the places before and after."""
 
     home: Home
     move: Move
@@ -44,7 +44,7 @@ class Scene(NamedTuple):
 
 
 def contents(folder: Path) -> dict[str, str]:
-    """Every file, empty folder and link below a folder."""
+    """Every file, empty folder and symlink below a folder."""
     found = {}
     for path in sorted(folder.rglob("*")):
         name = str(path.relative_to(folder))
@@ -65,7 +65,7 @@ def fill(folder: Path) -> None:
 
 
 def scene(root: Path, way: str, *, copied: bool) -> Scene:
-    """``away``: from the home to a disk; ``on``: from one disk to another; ``back``: from a disk to the home."""
+    """``away``: from the home folder to a disk; ``on``: between two disks; ``back``: from a disk to the home folder."""
     home = Home(root / "home")
     home.make()
     home.moving.mkdir()
@@ -79,7 +79,7 @@ def scene(root: Path, way: str, *, copied: bool) -> Scene:
         link.symlink_to(source)
         target = target if way == "on" else link
     elif copied:
-        target.mkdir()  # an empty folder that is there is as good as a new one
+        target.mkdir()  # an existing empty folder is as good as a new one
     fill(source)
     staged = target.with_name(f".{target.name}.moving-x")
     old = link.with_name(".outputs.old-x") if source == link else source
@@ -90,7 +90,7 @@ def scene(root: Path, way: str, *, copied: bool) -> Scene:
 
 @contextmanager
 def killed_at(count: int, after: bool) -> Iterator[list[int]]:
-    """Killed at the system call of this number, before or after it is made. Afterwards nothing more is done."""
+    """Killed before or after the system call with this number. Nothing else is done afterwards."""
     seen = [0]
     real = {name: getattr(os, name) for name in CALLS}
 
@@ -116,7 +116,7 @@ def killed_at(count: int, after: bool) -> Iterator[list[int]]:
 
 
 def only_copies(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As between two file systems, though they are told apart by the attempt alone."""
+    """As between two file systems, which are detected only by trying."""
     rename = os.rename
 
     def across(source: Path, target: Path) -> None:
@@ -128,7 +128,7 @@ def only_copies(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def check_ended(there: Scene, *, moved: bool | None = None) -> None:
-    """All is in one place, the old or the new, the link leads there, and nothing lies about."""
+    """Everything is in one place, old or new; the symlink points there, and there are no leftovers."""
     home, plan, before = there
     assert contents(plan.link.resolve()) == before
     at = plan.link.resolve()
@@ -146,7 +146,7 @@ def check_ended(there: Scene, *, moved: bool | None = None) -> None:
 def test_it_moves(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, synced: list[Path], way: str, *, copied: bool
 ) -> None:
-    """With a link in its place, every byte, empty folders and links included, and the original gone."""
+    """With a symlink in its place, every byte, empty folders and symlinks included, and the original removed."""
     if copied:
         only_copies(monkeypatch)
     there = scene(tmp_path, way, copied=copied)
@@ -165,7 +165,7 @@ def test_it_moves(
 def test_killed_at_any_call_nothing_is_lost(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str, *, copied: bool
 ) -> None:
-    """Also if the next start is killed in turn, a few calls later."""
+    """Even if the next start is killed in turn, a few calls later."""
     if copied:
         only_copies(monkeypatch)
     count, ended = 0, False
@@ -194,7 +194,7 @@ def test_killed_at_any_call_nothing_is_lost(
 
 
 def test_until_the_swap_the_original_is_the_truth(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A copy that was interrupted is removed, whole or not."""
+    """An interrupted copy is removed, complete or not."""
     only_copies(monkeypatch)
     there = scene(tmp_path, "away", copied=True)
     move.copy(there.move.source, there.move.staged, lambda _: None)
@@ -205,7 +205,7 @@ def test_until_the_swap_the_original_is_the_truth(tmp_path: Path, monkeypatch: p
 
 
 def test_a_full_disk_ends_the_move_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What happened, what was kept, and that nothing is left on the disk."""
+    """The message says what happened and what was kept; nothing is left on the disk."""
     only_copies(monkeypatch)
     there = scene(tmp_path, "away", copied=True)
 
@@ -223,7 +223,7 @@ def test_a_full_disk_ends_the_move_and_says_so(tmp_path: Path, monkeypatch: pyte
 
 
 def test_a_copy_on_a_disk_that_is_gone_is_named(tmp_path: Path) -> None:
-    """It cannot be removed, and the original is where it was."""
+    """It cannot be removed, and the original is unchanged."""
     there = scene(tmp_path, "away", copied=True)
     (tmp_path / "two").rename(tmp_path / "unplugged")
     settle(there.home)
@@ -235,7 +235,7 @@ def test_a_copy_on_a_disk_that_is_gone_is_named(tmp_path: Path) -> None:
 
 
 def test_a_copy_that_is_not_the_same_is_not_swapped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The disk took fewer bytes than it was given."""
+    """The disk stored fewer bytes than it was given."""
     only_copies(monkeypatch)
     there = scene(tmp_path, "away", copied=True)
     real = move._copy_one
@@ -253,7 +253,7 @@ def test_a_copy_that_is_not_the_same_is_not_swapped(tmp_path: Path, monkeypatch:
 
 
 def test_what_changes_during_the_copy_moves_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pages that are looked at write indexes, and the trash deletes what is too old."""
+    """Viewed pages write indexes, and the trash deletes expired items."""
     only_copies(monkeypatch)
     there = scene(tmp_path, "away", copied=True)
     run, changes = there.move.source / "run", iter([1])
@@ -277,7 +277,7 @@ def test_what_changes_during_the_copy_moves_too(tmp_path: Path, monkeypatch: pyt
 
 
 def test_what_changes_without_end_stays(tmp_path: Path) -> None:
-    """A copy that is never the same as the original is no copy."""
+    """A copy that never matches the original is not used."""
     (tmp_path / "to").mkdir()
     (tmp_path / "from").mkdir()
     (tmp_path / "from" / "log").write_text("line")
@@ -310,7 +310,7 @@ def test_a_place_that_was_taken_meanwhile_is_left_alone(
 
 @pytest.mark.parametrize("phase", ["swap", "delete"])
 def test_without_the_new_disk_nothing_is_swapped_or_deleted(tmp_path: Path, phase: move.Phase) -> None:
-    """A move that was interrupted after the copy waits for the disk, and is finished when it is back."""
+    """A move interrupted after the copy waits for the disk, and is finished when it is back."""
     there = scene(tmp_path, "away", copied=True)
     move.copy(there.move.source, there.move.staged, lambda _: None)
     write_move(there.home, there.move, "swap")
@@ -330,7 +330,7 @@ def test_without_the_new_disk_nothing_is_swapped_or_deleted(tmp_path: Path, phas
 
 
 def test_an_original_that_cannot_be_deleted_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The move is done all the same."""
+    """The move is complete all the same."""
     only_copies(monkeypatch)
     there = scene(tmp_path, "on", copied=True)
 

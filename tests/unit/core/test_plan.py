@@ -1,4 +1,4 @@
-"""Ready settings, and how long they take."""
+"""Plans, and how long they take."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SITUATIONS = [
 
 
 def planned(one: Method, situation: Situation) -> dict[str, RunConfig]:
-    """The whole configuration of each of a method's plans."""
+    """The whole configuration of each plan of a method."""
     found = {}
     for plan in one.plans(situation):
         data: dict[str, Any] = {
@@ -44,7 +44,7 @@ def planned(one: Method, situation: Situation) -> dict[str, RunConfig]:
 
 @pytest.mark.parametrize("one", METHODS, ids=lambda one: one.key)
 def test_every_plan_can_be_run_and_a_longer_one_is_longer(one: Method) -> None:
-    """Whatever is known of the data; each value is a usual one."""
+    """Whatever is known about the data; each value is within its usual range."""
     for situation in SITUATIONS:
         configs = planned(one, situation)
         assert list(configs) == ["quick", BALANCED, "thorough"]
@@ -64,7 +64,7 @@ def test_every_plan_can_be_run_and_a_longer_one_is_longer(one: Method) -> None:
 @pytest.mark.parametrize("on_gpu", [False, True])
 @pytest.mark.parametrize("source", ["generated:arithmetic", "somebody/questions"])
 def test_suggestions_are_the_balanced_plan(one: Method, on_gpu: bool, source: str) -> None:
-    """As long as nothing is known of the rows."""
+    """While nothing is known about the rows."""
     plan = next(plan for plan in one.plans(Situation(source, on_gpu)) if plan.key == BALANCED)
     suggested = one.suggest(source, on_gpu)["training"]
     for path, value in plan.values.items():
@@ -73,7 +73,7 @@ def test_suggestions_are_the_balanced_plan(one: Method, on_gpu: bool, source: st
 
 
 def test_long_answers_get_room() -> None:
-    """And short ones keep what leaves room to reason."""
+    """Short ones keep enough room for reasoning."""
     long, short = (planned(GRPO, Situation("a/b", False, 400, one)) for one in ((1024, 640), (192, 32)))
     assert {config.training.max_new_tokens for config in long.values()} == {640}
     assert {config.training.max_sequence_length for config in long.values()} == {1024}
@@ -81,14 +81,14 @@ def test_long_answers_get_room() -> None:
 
 
 def config(**training: Any) -> RunConfig:
-    """GRPO with two questions a step, 4 held-out questions three times, and no warm-up."""
+    """GRPO with two questions per step, 4 held-out questions three times, and no warm-up."""
     base = {"max_steps": 10, "batch_size": 8, "gradient_accumulation_steps": 2, "max_new_tokens": 64}
     sections = {"training": {**base, "max_sequence_length": 256, **training}, "evaluation": {"max_prompts": 4}}
     return parse({**TINY, "pre_training": {"enabled": False}, **sections})
 
 
 def test_a_step_costs_by_answers_length_and_model() -> None:
-    """Twice the answers, the tokens or the parameters take twice the time."""
+    """Twice the answers, tokens or parameters take twice the time."""
     pace = Pace(config(), 0.5, 10.0)
     assert step_seconds(pace, config(), 0.5) == 10
     assert step_seconds(pace, config(gradient_accumulation_steps=4), 0.5) == 20
@@ -97,7 +97,7 @@ def test_a_step_costs_by_answers_length_and_model() -> None:
 
 
 def test_a_run_is_its_steps_evaluations_and_warm_up() -> None:
-    """16 answers of a step in 16 seconds: each answer counts a second."""
+    """16 answers per step in 16 seconds: each answer counts as a second."""
     assert run_seconds(config(), 16.0, 400) == 10 * 16 + 3 * 4
     assert run_seconds(config(), 16.0, 20) == 10 * 16 + 3 * 2
     warm = config().model_copy(update={"pre_training": parse({**TINY, "pre_training": {"enabled": True}}).pre_training})

@@ -1,5 +1,5 @@
 # ruff: noqa: E501 - cases, one a line
-"""What a probe's figures mean: each verdict on figures that force it."""
+"""What a probe's measurements mean: each verdict with the figures that lead to it."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ CASES = {
 
 @pytest.mark.parametrize("name", list(CASES))
 def test_each_case_gets_its_verdict_and_the_setting_to_change(name: str) -> None:
-    """One verdict for each set of figures, with the field at fault and advice in words."""
+    """One verdict for each set of figures, with the responsible field and advice."""
     changes, outcome, field = CASES[name]
     verdict = judge(replace(GOOD, **changes))  # type: ignore[arg-type]
     assert (verdict.outcome, verdict.field) == (outcome, field)
@@ -70,7 +70,7 @@ def configured(**training: Any) -> RunConfig:
 
 
 def test_components_are_called_by_their_titles() -> None:
-    """A person does not know them by the names that programs use."""
+    """Users do not know their internal names."""
     cancelling = replace(
         GOOD, reward_spread=0.0, components={"exact": Component(0.5, 0.5), "length": Component(0.5, 0.5)}
     )
@@ -111,7 +111,7 @@ def test_components_are_called_by_their_titles() -> None:
 def test_advice_that_is_a_value_is_a_value(
     outcome: str, figures: dict[str, Any], config: RunConfig, lengths: tuple[int, int] | None, values: dict[str, Any]
 ) -> None:
-    """And the configuration with it can be run."""
+    """The configuration with the advised value is valid."""
     assert proposal(outcome, figures, config, lengths) == values
     data = dump(config)
     for path, value in values.items():
@@ -126,10 +126,10 @@ def test_a_warm_up_that_was_too_short_is_doubled() -> None:
 
 
 def test_every_verdict_can_be_reached() -> None:
-    """No verdict is a word that nobody ever reads."""
+    """No verdict is unreachable."""
     assert {outcome for _, outcome, _ in CASES.values()} == set(Outcome)
 
 
 def test_shares_add_up() -> None:
-    """Never, sometimes and always are the whole."""
+    """Never, sometimes and always add up to 1."""
     assert sum(shares([[True], [False], [True]])) == pytest.approx(1)

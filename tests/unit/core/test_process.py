@@ -1,4 +1,4 @@
-"""A process is known by more than its number, and nothing is killed that is not ours."""
+"""A process is identified by more than its number, and nothing is killed that is not ours."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def sleeper() -> Iterator[subprocess.Popen[bytes]]:
 
 
 def left_behind(**env: str) -> tuple[int, int]:
-    """The number of a group whose leader has ended, and that of the process in it."""
+    """A process group whose leader has ended, and the process left in it."""
     leader = subprocess.Popen(
         [sys.executable, "-c", LEAVES_ONE_BEHIND], stdout=subprocess.PIPE, start_new_session=True, text=True,
         env={**os.environ, **env},
@@ -70,7 +70,7 @@ def gone(pid: int) -> bool:
 
 
 def test_a_process_is_found_by_number_start_and_boot() -> None:
-    """Each of the three must be right; a boot that nobody wrote down is not asked for."""
+    """All three must match; an unrecorded boot is not checked."""
     me = this_process()
     assert me.boot == boot() != ""
     assert find(me)
@@ -81,7 +81,7 @@ def test_a_process_is_found_by_number_start_and_boot() -> None:
 
 
 def test_a_strangers_group_is_not_swept_away(launcher: LocalLauncher, job: JobDir) -> None:
-    """A number of old that another program's group has by now, in this boot and after a restart."""
+    """An old group number that another program uses now, in this boot and after a restart."""
     group, stranger = left_behind()
     try:
         for boot_id in ("", boot(), "another boot"):
@@ -121,7 +121,7 @@ def test_a_process_that_has_just_been_started_is_asked_again(
 def test_a_strangers_process_is_neither_alive_nor_ended(
     launcher: LocalLauncher, job: JobDir, sleeper: subprocess.Popen[bytes]
 ) -> None:
-    """It has the number of a worker of an earlier boot, or its start is another, or nobody knew the boot."""
+    """It has the number of a worker of an earlier boot, another start time, or an unrecorded boot."""
     known = identify(sleeper.pid)
     for other in (known._replace(boot="another boot"), known._replace(started=1000.0), known._replace(boot="")):
         worker = handle_of(other)
@@ -134,7 +134,7 @@ def test_a_strangers_process_is_neither_alive_nor_ended(
 
 
 def test_a_delivery_of_an_earlier_boot_stops_nobody(tmp_path: Path, sleeper: subprocess.Popen[bytes]) -> None:
-    """Its number is somebody else's by now; what was written down before there were boots still works."""
+    """Its number belongs to another process now; records from before boots were stored still work."""
     said = Progress(state="working").by(identify(sleeper.pid))
     old = said.model_copy(update={"boot": "another boot"})
     write_progress(tmp_path, old)

@@ -1,4 +1,4 @@
-"""How far a process of its own is: what it said last counts, and silence only where it is gone."""
+"""Progress of a separate process: its last report counts, and only a dead process fails by silence."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ OWN = {"pid": psutil.Process().pid, "pid_started": psutil.Process().create_time(
 def test_one_that_ends_between_two_looks_is_not_called_failed(
     module: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It was at work when its file was read, and had said its last word and gone when it was looked for."""
+    """It was running when its file was read, and had finished and exited when it was checked."""
 
     def ends(_: Progress) -> None:
         write_progress(tmp_path, module.Progress(state="done"))
@@ -38,7 +38,7 @@ def test_one_that_ends_between_two_looks_is_not_called_failed(
 
 @KINDS
 def test_one_that_is_gone_without_a_word_has_failed(module: Any, tmp_path: Path) -> None:
-    """Another process may have its number by now."""
+    """Another process may have its number now."""
     write_progress(tmp_path, module.Progress(state="working", **{**OWN, "pid_started": 1.0}))
     found = module.read_progress(tmp_path)
     assert (found.state, "stopped unexpectedly" in found.error) == ("failed", True)
@@ -48,7 +48,7 @@ def test_one_that_is_gone_without_a_word_has_failed(module: Any, tmp_path: Path)
 
 
 def test_a_disk_that_is_full_for_a_moment_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What could not be written is written with the next beat, and the last word where there is room."""
+    """The next beat writes what could not be written, and so does the final report once there is space."""
     monkeypatch.setattr(progress, "EVERY_SECONDS", 0.01)
     reporter = progress.Reporter(tmp_path, Progress(state="working"))
     tried: list[Progress] = []
@@ -69,7 +69,7 @@ def test_a_disk_that_is_full_for_a_moment_is_tried_again(tmp_path: Path, monkeyp
 
 
 def test_a_stop_ends_the_process_and_leaves_a_last_word(tmp_path: Path) -> None:
-    """A stranger of its number is left alone, and what ended by itself keeps what it said."""
+    """Another process with its number is left alone, and one that ended by itself keeps its report."""
     process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
     started = psutil.Process(process.pid).create_time()
     stranger = Progress(state="working", pid=process.pid, pid_started=started - 100)

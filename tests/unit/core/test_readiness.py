@@ -1,4 +1,4 @@
-"""The readiness list: what blocks, what warns, and the change that each entry offers."""
+"""The readiness list: what blocks, what warns, and the fix each entry offers."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def with_rows(**rows: Any) -> Facts:
 
 
 def only(readiness: Readiness) -> Problem:
-    """The one entry of a list that is no note."""
+    """The only entry of a list that is not a note."""
     entries = [problem for problem in readiness.problems if problem.severity is not Severity.NOTE]
     assert len(entries) == 1, entries
     return entries[0]
@@ -175,7 +175,7 @@ def test_nothing_known_against_it_is_ready() -> None:
 def test_each_fault_is_one_entry_beside_its_field(
     facts: Facts, changes: dict[str, Any], severity: Severity, field: str, words: str
 ) -> None:
-    """With nothing else said: the cause, not its consequences."""
+    """Nothing else is reported: the cause, not its consequences."""
     entry = only(found(facts, **changes))
     assert (entry.severity, entry.field) == (severity, field)
     assert words in entry.message
@@ -189,7 +189,7 @@ def test_what_the_device_cannot_do_blocks_and_what_has_no_effect_is_a_note() -> 
 
 
 def test_the_worst_comes_first() -> None:
-    """What blocks, then what warns, then what is only said; within these in order of harm."""
+    """Blockers, then warnings, then notes; each group sorted by severity."""
     facts = with_rows(long_references=400, held_out=2)
     listed = found(facts, model={"load_in_4bit": True}, training={"learning_rate": 0.9, "num_epochs": 2}).problems
     assert [problem.field for problem in listed] == [
@@ -199,7 +199,7 @@ def test_the_worst_comes_first() -> None:
 
 
 def test_a_missing_answer_column_is_not_blamed_on_the_reward() -> None:
-    """Without a reference every reward looks as if it could be fooled."""
+    """Without a reference, any reward seems easy to fool."""
     facts = replace(with_rows(unreadable=400), loopholes=("Every number earns as much.",))
     entry = only(found(facts, dataset={"source": "somebody/questions", "response_field": ""}))
     assert entry.field == "dataset.response_field"
@@ -260,7 +260,7 @@ def test_a_loophole_needs_a_confirmation() -> None:
     ],
 )
 def test_a_fix_mends_what_it_is_offered_for(facts: Facts, changes: dict[str, Any], values: dict[str, Any]) -> None:
-    """And leaves a configuration that can be run."""
+    """The result is a valid configuration."""
     entry = only(found(facts, **changes))
     assert entry.fix
     assert entry.fix.values == values
@@ -278,7 +278,7 @@ def test_too_few_rows_to_hold_any_out_is_said_without_a_button() -> None:
 
 
 def test_the_rows_that_are_needed_follow_from_the_statistics() -> None:
-    """Half of them changing would be shown in four of five cases; with one row fewer it would not."""
+    """If half of them change, four of five runs show it; with one row fewer, not."""
     assert smallest_share(rows_needed()) <= 0.5 < smallest_share(rows_needed() - 1)
 
 
@@ -339,7 +339,7 @@ def test_what_is_wrong_with_rows_that_are_learned(
 
 
 def test_what_is_said_of_written_answers_is_not_said_of_rows_that_are_learned(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nor is the warm-up, which the method does not have."""
+    """Neither is the warm-up, which the method does not have."""
     install(monkeypatch)
     facts = with_rows(long_references=400, unreadable=400, missing=("tests",), held_out=12)
     warm_up = {"enabled": True, "learning_rate": 1.0}
@@ -372,14 +372,14 @@ def test_json_is_whole() -> None:
     ],
 )
 def test_an_unusual_number_is_a_note(changes: dict[str, Any], field: str, words: str) -> None:
-    """It may be meant, so the run stays ready."""
+    """It may be intended, so the run stays ready."""
     readiness = found(**changes)
     assert readiness.state is State.READY
     assert [(problem.field, problem.message) for problem in readiness.problems] == [(field, words)]
 
 
 def test_rows_of_another_split_are_held_out() -> None:
-    """A share of 0 alone does not mean that nothing is evaluated."""
+    """A share of 0 alone does not switch evaluation off."""
     fields = {problem.field for problem in found(evaluation={"holdout_fraction": 0, "split": "test"}).problems}
     assert "evaluation.holdout_fraction" not in fields
 

@@ -1,4 +1,4 @@
-"""Settings that cannot be: each is said by its name, before anything is started."""
+"""Invalid settings are reported by name before anything is started."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from services.jobs.database import Database
     ("name", "value"), [("PORT", "abc"), ("PORT", "99999"), ("MAX_UPLOAD_GB", "-1"), ("MAX_UPLOAD_GB", "nan")]
 )
 def test_a_number_that_cannot_be_is_named(name: str, value: str) -> None:
-    """With its name and what was given."""
+    """The message has the setting's name and value."""
     with pytest.raises(ValueError, match=f"{name} is .*{value}"):
         Settings.from_env({name: value})
 
 
 def test_a_folder_that_cannot_be_written_to_is_named(tmp_path: Path) -> None:
-    """A file stands where the folder would be."""
+    """A file is in the folder's place."""
     (tmp_path / "home").write_text("")
     with pytest.raises(Unavailable, match="TUNESMITH_HOME"):
         Home(tmp_path / "home").make()
@@ -31,14 +31,14 @@ def test_a_folder_that_cannot_be_written_to_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["nonsense", "sqlite:////no/such/folder/x.db", "damaged"])
 def test_a_database_that_cannot_be_used_is_said(tmp_path: Path, kind: str) -> None:
-    """Not an address, not to be opened, or no database at all."""
+    """An invalid address, a path that cannot be opened, a file that is not a database."""
     (tmp_path / "x.db").write_bytes(b"no database" * 100)
     with pytest.raises(Unavailable, match="DATABASE_URL"):
         Database(f"sqlite:///{tmp_path / 'x.db'}" if kind == "damaged" else kind)
 
 
 def test_commands_say_it_in_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`flask --app flask_app …` shows no trace either."""
+    """`flask --app flask_app …` shows no traceback either."""
     monkeypatch.setenv("PORT", "abc")
     with pytest.raises(click.ClickException, match="PORT is 'abc'"):
         create_app()

@@ -1,4 +1,4 @@
-"""A machine's speed as a file, and rough durations from made-up speeds."""
+"""The stored speed of a machine, and rough durations from made-up speeds."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def config(method: str = "grpo", **training: Any) -> RunConfig:
 
 
 def longest(config: RunConfig, found: Speed = BARE, parameters: float = 1.0, tokens: Tokens = TOKENS) -> float:
-    """The range's upper end, without what it leaves to chance and without loading."""
+    """The upper end of the range, without its margin and without loading."""
     seconds = rough_seconds(found, config, parameters, 64, tokens)
     assert seconds
     return seconds[1] / HIGH - found.loading
@@ -86,7 +86,7 @@ def test_other_versions_of_torch_and_other_cores_are_another_machine(monkeypatch
 
 
 def test_learning_from_rows_costs_by_their_tokens() -> None:
-    """8 rows of 18 tokens in each of 10 steps; those longer than the limit are cut."""
+    """8 rows of 18 tokens in each of 10 steps; longer ones are truncated at the limit."""
     assert longest(config("sft")) == pytest.approx(10 * 8 * 18)
     assert longest(config("sft"), parameters=0.5) == pytest.approx(10 * 8 * 18 / 2)
     assert longest(config("sft"), tokens=Tokens(500, 8)) == pytest.approx(10 * 8 * 128)
@@ -95,7 +95,7 @@ def test_learning_from_rows_costs_by_their_tokens() -> None:
 
 
 def test_answers_are_written_and_learned_from() -> None:
-    """Two prompts are read and learned once, eight answers of 8 tokens written and learned."""
+    """Two prompts are read and trained on once, eight answers of 8 tokens generated and trained on."""
     written, learned = 2 * 10 * FORWARD + 8 * 8 * 2, 2 * 10 + 8 * 8
     assert longest(config()) == pytest.approx(10 * (written + learned))
     assert longest(config(share_prefixes=False)) == pytest.approx(10 * (written + 8 * 10 + 8 * 8))
@@ -104,7 +104,7 @@ def test_answers_are_written_and_learned_from() -> None:
 
 
 def test_evaluations_and_warm_up_count() -> None:
-    """Three evaluations of the 6 held-out of 64 rows, and 64 rows that the warm-up shows once."""
+    """Three evaluations of the 6 held-out rows out of 64, and 64 rows shown once in the warm-up."""
     bare = longest(config("sft"))
     held = config("sft").model_copy(update={"evaluation": parse(TINY).evaluation})
     assert longest(held) - bare == pytest.approx(3 * 6 * 18 * FORWARD)
@@ -113,7 +113,7 @@ def test_evaluations_and_warm_up_count() -> None:
 
 
 def test_a_warm_up_teaches_the_references_length() -> None:
-    """Without it, answers may be as long as they can."""
+    """Without it, answers may be as long as the limit."""
     plain = config(max_new_tokens=32)
     warm = plain.model_copy(update={"pre_training": parse({**TINY, "pre_training": {"enabled": True}}).pre_training})
     with_it, without = (rough_seconds(BARE, one, 1.0, 64, TOKENS) for one in (warm, plain))
@@ -138,7 +138,7 @@ def test_what_is_not_known_well_is_not_said() -> None:
 
 
 def test_the_least_is_below_the_most() -> None:
-    """Also where answers cannot differ in length."""
+    """Even if answers cannot differ in length."""
     found = rough_seconds(BARE, config("sft"), 1.0, 64, TOKENS)
     assert found
     assert found[1] / found[0] == pytest.approx(HIGH / LOW)

@@ -28,7 +28,7 @@ WORDS = (0.0, 0.2, 1.2)
 
 
 def claimed(samples: Any) -> Any:
-    """Whether a difference would be claimed of each sample, as core.evaluation does it."""
+    """Whether a difference would be claimed for each sample, as core.evaluation does it."""
     low, high = bootstrap_means(samples, resamples=RESAMPLES)
     apart = (low > ROUNDING) | (high < -ROUNDING)
     return apart & (sign_flips(samples, resamples=RESAMPLES) <= 0.05)
@@ -41,7 +41,7 @@ def moved(random: Any, share: float, effect: float, shape: tuple[int, int]) -> A
 
 
 def equal(kind: str, pairs: int) -> Any:
-    """Many samples of differences between two models that are the same."""
+    """Many samples of differences between two equal models."""
     random, shape = np.random.default_rng(7), (REPEATS, pairs)
     if kind == "spread":
         return random.normal(size=shape)
@@ -54,27 +54,27 @@ def equal(kind: str, pairs: int) -> Any:
 @pytest.mark.parametrize("kind", ["spread", "rewards", "0.5", "0.1", "0.02"])
 @pytest.mark.parametrize("pairs", [500, 32, 8, 5])
 def test_equal_models_are_told_apart_in_at_most_5_percent(kind: str, pairs: int) -> None:
-    """With many pairs and few, with scores of every shape, and where nearly all pairs are tied."""
+    """With many pairs and few, with scores of every shape, and if nearly all pairs are tied."""
     rate = claimed(equal(kind, pairs)).mean()
-    # Two standard errors of a rate of 5 % measured on so many repetitions.
+    # Two standard errors of a 5% rate over that many repetitions.
     assert rate <= 0.05 + 2 * (0.05 * 0.95 / REPEATS) ** 0.5
 
 
 @pytest.mark.parametrize("pairs", [500, 64, 16])
 @pytest.mark.parametrize("share", [None, 0.5, 0.1])
 def test_the_smallest_effect_is_shown_in_four_of_five_cases(pairs: int, share: float | None) -> None:
-    """A real difference of the size that is named is found about as often as is said."""
+    """A real difference of the stated size is found about as often as promised."""
     random, shape = np.random.default_rng(11), (REPEATS, pairs)
     null = random.normal(size=shape) if share is None else moved(random, share, 0.0, shape)
     named = [found for sample in null[:200] if (found := smallest_effect(sample)) is not None]
     effect = float(np.median(named))
     real = null + effect if share is None else moved(random, max(share, effect), effect, shape)
-    # With few pairs their spread is itself only estimated; more power than is said is no false promise.
+    # With few pairs the spread itself is an estimate; more power than stated is not a false promise.
     assert 0.74 <= claimed(real).mean() <= (0.86 if pairs > 16 else 0.96)
 
 
 def test_an_interval_of_normal_scores_is_students() -> None:
-    """The bootstrap agrees with the textbook where the textbook is right."""
+    """The bootstrap agrees with the textbook in its domain."""
     differences = np.random.default_rng(3).normal(0.3, 1, 40)
     low, high = bootstrap_mean(differences, seed=1)
     half = 2.0227 * differences.std(ddof=1) / 40**0.5
@@ -88,7 +88,7 @@ def test_the_same_seed_gives_the_same_interval() -> None:
 
 
 def test_few_pairs_prove_nothing() -> None:
-    """Five pairs that all rise could be chance; six could hardly; one has no spread, none is refused."""
+    """Five pairs that all rise could be chance; six hardly; one has no spread, none is refused."""
     assert sign_flip([1.0] * 5) == pytest.approx(2 / 2**5)
     assert sign_flip([1.0] * 6) == pytest.approx(2 / 2**6)
     assert fewest_changes() == 6
@@ -100,31 +100,31 @@ def test_few_pairs_prove_nothing() -> None:
 
 
 def test_ties_change_nothing_of_the_exact_test() -> None:
-    """A pair that is the same has no sign to flip."""
+    """Equal pairs have no sign to flip."""
     assert sign_flip([0.2, 1.0, -0.2, 1.0]) == pytest.approx(sign_flip([0.2, 0.0, 1.0, 0.0, -0.2, 1.0, 0.0]))
 
 
 def test_what_decimals_leave_of_a_tie_is_a_tie() -> None:
-    """Tenths are tested like the whole numbers that they stand for, though their sums are not exact."""
+    """Tenths are tested like the integers behind them, although their sums are not exact."""
     tenths = [1, 2, -3, 7, -7, 12, -2, 5]
     assert sign_flip([tenth / 10 for tenth in tenths]) == sign_flip(tenths)
 
 
 def test_many_flips_agree_with_all_of_them() -> None:
-    """Thirteen pairs are resampled, twelve enumerated; with a pair that is tied both test the same."""
+    """Thirteen pairs are resampled, twelve enumerated; with a tied pair both test the same."""
     twelve = np.random.default_rng(2).normal(0.4, 1, 12)
     assert sign_flip([*twelve, 0.0], resamples=20_000) == pytest.approx(sign_flip(twelve), abs=0.01)
 
 
 def test_mcnemar_is_the_binomial_test() -> None:
-    """Eight of nine changes in one direction: 2 · (1 + 9) / 2⁹; as many each way: no sign of anything."""
+    """Eight of nine changes in one direction: 2 · (1 + 9) / 2⁹; equal counts: no evidence."""
     assert mcnemar(1, 8) == mcnemar(8, 1) == pytest.approx(2 * (1 + 9) / 2**9)
     assert mcnemar(5, 5) == mcnemar(0, 0) == 1.0
     assert mcnemar(400, 600) < 1e-8
 
 
 def test_the_smallest_share_is_what_six_changes_need() -> None:
-    """Of eight pairs six must change in four of five cases: a share of 80 %."""
+    """Of eight pairs, six must change in four of five cases: a share of 80%."""
     share = smallest_share(8)
     assert np.random.default_rng(0).binomial(8, share, 20_000).__ge__(6).mean() == pytest.approx(0.8, abs=0.01)
 
@@ -139,5 +139,5 @@ def test_students_quantiles_are_those_of_the_tables(freedom: int, quantile: floa
     ("value", "shown"), [(0.125, "0.13"), (-0.625, "-0.63"), (0.875 - 1e-12, "0.88"), (-1e-12, "0.00"), (1, "1.00")]
 )
 def test_halves_are_rounded_alike_wherever_they_are_shown(value: float, shown: str) -> None:
-    """Away from zero, and what a sum of decimals makes of a half is a half."""
+    """Away from zero, including halves that are sums of decimals."""
     assert decimals(value) == shown

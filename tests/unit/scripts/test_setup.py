@@ -1,4 +1,4 @@
-"""Setup reports what is missing immediately, repeats only what is needed, and fails with advice."""
+"""Setup reports missing tools at once, repeats only what is needed, and gives advice on failure."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ RUN = ("vendor.py", "demo_model.py")
 
 
 def check(path: Path, *options: str, **env: str) -> subprocess.CompletedProcess[str]:
-    """Run setup's check of the machine, in a copy of the scripts without anything installed."""
+    """Run the setup's machine check in a copy of the scripts without anything installed."""
     scripts = path / "scripts"
     scripts.mkdir()
     (path / "static").mkdir()
@@ -32,7 +32,7 @@ def check(path: Path, *options: str, **env: str) -> subprocess.CompletedProcess[
 
 
 def test_a_missing_compiler_is_said_within_a_second_with_the_command(tmp_path: Path) -> None:
-    """Nothing is made before the compiler was found."""
+    """Nothing is created before the compiler check."""
     empty = tmp_path / "bin"
     empty.mkdir()
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -42,14 +42,14 @@ def test_a_missing_compiler_is_said_within_a_second_with_the_command(tmp_path: P
     assert "C++ compiler" in answer.stderr
     assert "apt-get install -y g++" in answer.stderr
     assert not (tmp_path / ".venv").exists()
-    # Its work alone: on a busy machine the clock says more.
+    # CPU time only: on a busy machine the clock shows more.
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 1
 
 
 def test_missing_header_files_of_python_are_said_with_the_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A compiler alone does not build what needs Python's own header files."""
+    """A compiler alone cannot build what needs Python's header files."""
     monkeypatch.setattr("sysconfig.get_path", lambda _: str(tmp_path))
     found = [one for one in setup_checks.problems(tmp_path, gpu=False, installed=False) if "header files" in one]
     assert len(found) == 1
@@ -59,7 +59,7 @@ def test_missing_header_files_of_python_are_said_with_the_command(
 def test_a_sandbox_that_could_be_better_is_said_with_the_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Once everything is installed; with it installed nothing is said."""
+    """After the installation; once installed, nothing is reported."""
     monkeypatch.setenv("PATH", str(tmp_path))
     (line,) = setup_checks.advice()
     assert "apt-get install -y bubblewrap" in line
@@ -75,7 +75,7 @@ def test_a_machine_with_all_that_is_needed_passes(tmp_path: Path) -> None:
 
 
 def test_an_unknown_option_is_refused(tmp_path: Path) -> None:
-    """A typing mistake does not start an installation."""
+    """A typo does not start an installation."""
     answer = check(tmp_path, "--rum")
     assert answer.returncode == 1
     assert "--rum" in answer.stderr
@@ -93,7 +93,7 @@ def step(tmp_path: Path, command: str, *, inputs: tuple[str, ...] = ("a",)) -> S
 
 
 def test_a_step_is_due_again_only_when_its_inputs_change(tmp_path: Path) -> None:
-    """That is what makes a second start take seconds."""
+    """So a second start takes only seconds."""
     once = step(tmp_path, "pass")
     assert not once.done()
     with Console(tmp_path / "log") as console:
@@ -103,7 +103,7 @@ def test_a_step_is_due_again_only_when_its_inputs_change(tmp_path: Path) -> None
 
 
 def test_a_failed_step_gives_advice_and_stays_due(tmp_path: Path) -> None:
-    """The end of the command's output and the advice come with the failure; the log has it all."""
+    """The failure shows the end of the output and the advice; the log has everything."""
     failing = step(tmp_path, "print('no compiler here'); raise SystemExit(3)")
     with Console(tmp_path / "log") as console, pytest.raises(StepFailed) as failure:
         failing.run(console)
@@ -114,7 +114,7 @@ def test_a_failed_step_gives_advice_and_stays_due(tmp_path: Path) -> None:
 
 
 def test_an_icon_that_does_not_exist_is_named(tmp_path: Path) -> None:
-    """A wrong name in static/icons.txt fails setup, not the page."""
+    """A wrong name in static/icons.txt fails the setup, not the page."""
     (tmp_path / "play.svg").write_text('<svg class="x"\n  width="24"\n>\n  <path d="M1 1" />\n</svg>')
     assert '<symbol id="play"' in sprite(tmp_path, ["play"])
     assert '<path d="M1 1" />' in sprite(tmp_path, ["play"])
@@ -129,7 +129,7 @@ def test_an_icon_that_does_not_exist_is_named(tmp_path: Path) -> None:
 def test_the_linters_run_under_a_node_that_is_new_enough(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, says: str, taken: str
 ) -> None:
-    """The machine's own where the linters take it, else the one from PyPI."""
+    """The system's Node.js if the linters support it, otherwise the one from PyPI."""
     own = tmp_path / "bin" / "node"
     wheel = setup_node.home(tmp_path / "tools") / "bin" / "node"
     for file in (own, wheel):

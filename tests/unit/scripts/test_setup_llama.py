@@ -1,4 +1,4 @@
-"""Compiling llama.cpp: without AMX, never from a differently compiled wheel, and tested immediately."""
+"""Compiling llama.cpp: without AMX, never from a differently compiled wheel, and tested at once."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ AMX = ("__AMX_TILE__", "__AMX_INT8__", "__AMX_BF16__")
 
 @pytest.fixture(autouse=True)
 def _x86(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is meant for x86 is tested everywhere; nothing of this machine's own choice comes in."""
+    """The x86 code is tested everywhere; this machine's own settings are ignored."""
     monkeypatch.setattr(platform, "machine", lambda: "x86_64")
     for name in ("CMAKE_ARGS", "CFLAGS", "CXXFLAGS", "CC", "CXX", "BUILDING_IMAGE", "PIP_NO_CACHE_DIR"):
         monkeypatch.delenv(name, raising=False)
 
 
 def compiler(folder: Path, monkeypatch: pytest.MonkeyPatch, *, knows: bool) -> None:
-    """The machine's only compilers, which know the flags or refuse them."""
+    """The machine's only compilers, which accept or reject the flags."""
     for name in ("cc", "c++"):
         script = folder / name
         script.write_text(f"#!/bin/sh\nexit {int(not knows)}\n")
@@ -38,7 +38,7 @@ def compiler(folder: Path, monkeypatch: pytest.MonkeyPatch, *, knows: bool) -> N
 
 
 def test_amx_is_left_out_and_a_persons_own_flags_come_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """So that they have the last word."""
+    """So that they take precedence."""
     compiler(tmp_path, monkeypatch, knows=True)
     monkeypatch.setenv("CFLAGS", "-O1 -mamx-tile")
     assert setup_llama.environment() == {
@@ -49,7 +49,7 @@ def test_amx_is_left_out_and_a_persons_own_flags_come_last(tmp_path: Path, monke
 def test_a_compiler_or_a_processor_that_knows_no_amx_gets_no_flags(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """They would end the compilation."""
+    """They would break the compilation."""
     compiler(tmp_path, monkeypatch, knows=False)
     assert setup_llama.environment() == {}
     compiler(tmp_path, monkeypatch, knows=True)
@@ -60,7 +60,7 @@ def test_a_compiler_or_a_processor_that_knows_no_amx_gets_no_flags(
 
 @pytest.mark.skipif(platform.machine() not in setup_llama.X86, reason="x86 alone has AMX")
 def test_with_the_flags_the_compiler_sees_no_amx() -> None:
-    """Also where ``-march`` of a processor that has it comes after them, as in llama.cpp's own build."""
+    """Even if a ``-march`` with AMX follows them, as in llama.cpp's own build."""
     program = c_compiler()
     if program is None or not setup_llama.accepts(program, "c"):
         pytest.skip("this machine has no compiler that knows AMX")
@@ -75,7 +75,7 @@ def test_with_the_flags_the_compiler_sees_no_amx() -> None:
 
 
 class Pip:
-    """Notes what pip is told."""
+    """Records pip's arguments."""
 
     def __init__(self) -> None:
         self.told: list[tuple[str, ...]] = []
@@ -87,7 +87,7 @@ class Pip:
 
     @property
     def cache(self) -> str:
-        """The folder of wheels that is used; empty for none."""
+        """The wheel cache in use; empty for none."""
         last = self.told[-1]
         assert "--force-reinstall" in last
         assert ("--no-cache-dir" in last) != ("--cache-dir" in last)
@@ -102,7 +102,7 @@ def compiled(*, fresh: bool = False) -> Pip:
 
 
 def test_a_wheel_is_taken_only_where_it_was_compiled_alike(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Other flags, another compiler or another processor: another cache. Twice the same: the same."""
+    """Other flags, compiler or processor: another cache. The same again: the same cache."""
     first = compiled()
     assert setup_llama.WITHOUT_AMX in first.env["CXXFLAGS"] or not setup_llama.accepts("c++", "c++")
     seen = {first.cache}
@@ -120,7 +120,7 @@ def test_a_wheel_is_taken_only_where_it_was_compiled_alike(monkeypatch: pytest.M
 
 
 def test_no_cache_where_none_is_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a build that a person has chosen, when it is compiled anew, and where pip keeps none."""
+    """With a user's own build, a forced recompilation, or a disabled pip cache."""
     assert compiled(fresh=True).cache == ""
     monkeypatch.setenv("PIP_NO_CACHE_DIR", "1")
     assert compiled().cache == ""
@@ -134,7 +134,7 @@ def titles() -> list[str]:
 
 
 def test_the_flags_make_a_compilation_due_and_an_image_is_not_tested(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An image may run on another processor than the one that builds it: its first use tests it."""
+    """An image may run on another processor than the one that builds it: it is tested on first use."""
     step = next(one for one in setup.make_steps(gpu=False, test=False) if one.title.startswith("Compiling"))
     assert setup_llama.WITHOUT_AMX in step.inputs
     assert any("Testing llama.cpp" in title for title in titles())
@@ -145,7 +145,7 @@ def test_the_flags_make_a_compilation_due_and_an_image_is_not_tested(monkeypatch
 
 @pytest.mark.parametrize(("heals", "compiled_again"), [(0, 0), (1, 1), (2, 1)])
 def test_what_crashes_is_compiled_again_once(tmp_path: Path, heals: int, compiled_again: int) -> None:
-    """A wheel or a folder of another machine is mended; what cannot be mended is said, and setup goes on."""
+    """A wheel or folder from another machine is fixed; what cannot be fixed is reported, and setup continues."""
     entry = tmp_path / setup_llama.ENTRY
     entry.parent.mkdir(parents=True)
     health = tmp_path / "health"

@@ -180,7 +180,7 @@ def words_alone(folder: Path) -> None:
 def test_every_source_is_prepared_from_the_step(
     kind: str, home: Home, browser: Browser, draft: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Counts, lengths and files as on a dataset's own page; its limits are taken; a later choice makes it outdated."""
+    """Counts, lengths and files as on the dataset's page; its limits can be applied; later changes make it outdated."""
     rows = "".join(json.dumps({"question": f"Is {n % 50} even?", "answer": str(n)}) + "\n" for n in range(100))
     sums = {"generated": {}, "hub": {"ui.hub": "own/set"}, "mix": {"mix.generated:arithmetic": "1"}}[kind]
     fields = sums | (part(0, {}, source="own/set", weight="1") if kind == "mix" else {})

@@ -1,7 +1,7 @@
 # ruff: noqa: E501 - cases, one a line
-"""docs/conversations.md: what is asked of a row, what a control token in it becomes, and what a thought earns.
+"""docs/conversations.md: the prompt of a row, what control tokens in it become, and how thoughts are scored.
 
-``UPDATE_DOCS=1 pytest tests/unit/core/data/test_conversation_page.py`` writes the page again.
+``UPDATE_DOCS=1 pytest tests/unit/core/data/test_conversation_page.py`` rewrites the page.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ TEMPLATES = {"all features": WHOLE, "turns only": TURNS, "alternating roles": ST
 
 
 class Row(NamedTuple):
-    """A row of a dataset and the column with its answer."""
+    """A dataset row and its answer column."""
 
     title: str
     raw: dict[str, Any]
@@ -119,7 +119,7 @@ OPENS = "<|assistant|><think>\n"
 
 
 class Thought(NamedTuple):
-    """An answer to 'What is 48 + 24?', 72, and what stood before it."""
+    """An answer of 72 to 'What is 48 + 24?', and the thought before it."""
 
     title: str
     prompt: str
@@ -178,7 +178,7 @@ def thought_lines() -> Iterator[str]:
 
 
 def test_the_page_says_what_happens() -> None:
-    """Each line of docs/conversations.md is made by the code that asks and scores."""
+    """Each line of docs/conversations.md is produced by the code that prompts and scores."""
     whole = sorted(name for name, info in CATALOGUE.items() if info.thought)
     text = "\n".join(
         (
@@ -223,13 +223,13 @@ def test_the_page_says_what_happens() -> None:
 
 @pytest.mark.parametrize("case", THOUGHTS, ids=[case.title for case in THOUGHTS])
 def test_a_thought_is_not_the_answer(case: Thought) -> None:
-    """The number counts where it is right and stands after the thought."""
+    """The number counts if it is correct and follows the thought."""
     assert earned(case)["numeric"] == float(case.right)
 
 
 @pytest.mark.parametrize("name", sorted(CATALOGUE))
 def test_a_thought_that_never_ends_earns_nothing_from_what_looks_at_answers(name: str) -> None:
-    """Whatever the reward and wherever it looks; nothing has to be run or asked for that."""
+    """For any reward and any setting of where to look; nothing has to be run or called for that."""
     info = CATALOGUE[name]
     params: dict[str, Any] = {"numeric": {"where": "anywhere"}, "reward_model": {"model": "none/none"}}.get(name, {})
     if info.thought or {param.name for param in info.params if param.required} - params.keys():
@@ -243,7 +243,7 @@ def test_a_thought_that_never_ends_earns_nothing_from_what_looks_at_answers(name
 
 
 def test_a_perfect_answer_earns_all_where_the_template_opens_the_thought() -> None:
-    """What the warm-up teaches, with either kind of markers, is worth the whole of each preset on numbers."""
+    """The warm-up's target earns the maximum of each numeric preset, with either kind of tags."""
     own = DatasetSection(source="x")
     for dataset in (own, own.model_copy(update={"reasoning_start": "<think>", "reasoning_end": "</think>"})):
         markers = markers_of(dataset)
@@ -261,7 +261,7 @@ def test_a_perfect_answer_earns_all_where_the_template_opens_the_thought() -> No
 
 
 def test_what_opens_a_thought() -> None:
-    """The marker at the end of the prompt with its white space; not one that was closed, nor one further up."""
+    """The tag at the end of the prompt with its white space; not one that was closed, nor an earlier one."""
     assert opened_by("<|assistant|><think>\n", MARKERS) == "<think>\n"
     assert opened_by("<|assistant|><think>\n\n</think>\n\n", MARKERS) == ""
     assert opened_by("What is <think>?<|assistant|>", MARKERS) == ""

@@ -1,4 +1,4 @@
-"""A row as a conversation: what of it the model is shown, with which tokens, and what its answer is."""
+"""A row as a conversation: what the model sees of it, as which tokens, and what its answer is."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def asked(row: dict[str, Any], system: str = "") -> Conversation:
 
 
 def test_a_row_with_function_calls_is_asked_as_it_was() -> None:
-    """System message, turns, calls with their types, results and tools; the closing answer is the reference."""
+    """System message, turns, calls with their types, results and tools; the final answer is the reference."""
     row = mapped(TOOL_ROW)
     found = asked(row)
     assert list(found.messages) == TOOL_ROW["messages"][:-1]
@@ -116,7 +116,7 @@ def test_the_guess_takes_function_calls_for_a_conversation() -> None:
 
 
 def test_an_answer_column_wins_over_an_earlier_turn() -> None:
-    """Messages that end with the user, and a column with the answer."""
+    """Messages that end with the user, and an answer column."""
     row = {"messages": [*TOOL_ROW["messages"], {"role": "user", "content": "And tomorrow?"}], "answer": "20 degrees"}
     guess = guess_fields([row] * 5)
     assert (guess.instruction, guess.response) == ("messages", "answer")
@@ -127,7 +127,7 @@ def test_an_answer_column_wins_over_an_earlier_turn() -> None:
 
 
 def test_a_conversation_without_a_closing_answer_is_left_out_and_counted() -> None:
-    """An earlier turn of the assistant answers another question."""
+    """An earlier assistant turn answers another question."""
     section = DatasetSection(source="x", instruction_field="messages", response_field="messages")
     open_ended = {"messages": [*TOOL_ROW["messages"], {"role": "user", "content": "And tomorrow?"}]}
     rows, left_out = map_rows([TOOL_ROW, open_ended], section)
@@ -136,21 +136,21 @@ def test_a_conversation_without_a_closing_answer_is_left_out_and_counted() -> No
 
 
 def test_a_closing_answer_is_not_given_away_where_a_column_has_the_reference() -> None:
-    """The model is to write what the assistant said there."""
+    """The model must write what the assistant said there."""
     found = mapped({**TOOL_ROW, "answer": "18"}, "answer")
     assert asked(found).messages[-1]["role"] == "tool"
     assert found["response"] == "18"
 
 
 def test_a_call_may_be_the_answer() -> None:
-    """As JSON, its numbers as they were."""
+    """As JSON, with its numbers unchanged."""
     found = mapped({"messages": TOOL_ROW["messages"][:3], "tools": json.dumps([WEATHER])})
     assert json.loads(found["response"]) == {"name": "weather", "arguments": {"city": "Paris", "days": 2}}
     assert list(asked(found).tools) == [WEATHER]
 
 
 def test_the_rows_own_system_message_follows_the_configurations() -> None:
-    """Both in one message; without a configured one the row's stays alone, and a column may hold it."""
+    """In one message; without a configured one, the row's is used alone, and it may be in a column."""
     row = mapped(TOOL_ROW)
     assert asked(row, "Use markers.").messages[0] == {"role": "system", "content": "Use markers.\n\nBe terse."}
     assert asked(row).messages[0] == {"role": "system", "content": "Be terse."}
@@ -161,21 +161,21 @@ def test_the_rows_own_system_message_follows_the_configurations() -> None:
 
 
 def test_one_question_is_one_question() -> None:
-    """A conversation with nothing but a question and its answer is the row it always was."""
+    """A conversation of one question and its answer equals the plain row."""
     talk = [{"role": "user", "content": " 2+2? "}, {"role": "assistant", "content": "4"}]
     assert mapped({"messages": talk}) == {"instruction": "2+2?", "response": "4"}
     assert content_hash(mapped({"messages": talk})) == content_hash({"instruction": "2+2?", "response": "4"})
 
 
 def test_what_came_before_tells_rows_apart() -> None:
-    """'Yes, please.' after two conversations are two rows."""
+    """'Yes, please.' after two conversations makes two rows."""
     ends = [{"role": "user", "content": "Yes."}, {"role": "assistant", "content": "Done."}]
     one, other = ([{"role": "assistant", "content": text}, *ends] for text in ("Delete it?", "Keep it?"))
     assert content_hash(mapped({"messages": one})) != content_hash(mapped({"messages": other}))
 
 
 def test_a_template_of_the_question_changes_the_last_one_alone() -> None:
-    """Columns around the last question; the turns before stay."""
+    """Columns are inserted around the last question; earlier turns stay."""
     row = {"context": "Paris", **TOOL_ROW}
     found = mapped(row, instruction_template="{context}: {messages}")
     assert found["instruction"] == "Paris: Weather in Paris?"
@@ -184,7 +184,7 @@ def test_a_template_of_the_question_changes_the_last_one_alone() -> None:
 
 
 def test_a_thought_of_the_reference_is_working_out() -> None:
-    """In the text or in a key of its own: the answer is compared, the thought is for the warm-up."""
+    """In the text or under its own key: the answer is compared, the thought is used in the warm-up."""
     inline = [{"role": "user", "content": "2+2?"}, {"role": "assistant", "content": "<think>\n2 and 2\n</think>\n\n4"}]
     apart = [inline[0], {"role": "assistant", "content": "4", "reasoning_content": "2 and 2"}]
     for talk in (inline, apart):
@@ -199,7 +199,7 @@ def test_a_thought_of_the_reference_is_working_out() -> None:
 
 
 def test_an_image_is_said_and_not_dropped() -> None:
-    """Parts of text are joined; a row with anything else is left out and counted."""
+    """Text parts are joined; a row with anything else is skipped and counted."""
     text = [{"type": "text", "text": "What is "}, {"type": "text", "text": "this?"}]
     image = [*text, {"type": "image_url", "image_url": {"url": "data:…"}}]
     section = DatasetSection(source="x", instruction_field="messages", response_field="answer")
@@ -229,7 +229,7 @@ def test_an_image_is_said_and_not_dropped() -> None:
     ids=["ShareGPT", "OpenAI's older calls", "one list for each key"],
 )
 def test_other_shapes_of_a_conversation(talk: Any) -> None:
-    """Published forms, also as JSON text."""
+    """Published formats, also as JSON text."""
     for cell in (talk, json.dumps(talk)):
         row = mapped({"messages": cell})
         assert (row["instruction"], row["response"]) == ("a?", "18")
@@ -238,7 +238,7 @@ def test_other_shapes_of_a_conversation(talk: Any) -> None:
 
 
 def test_keys_that_a_row_never_had_do_not_appear(tmp_path: Path) -> None:
-    """Arrow gives every object all keys of its column; nulls of a JSON file at a message do not count either."""
+    """Arrow gives every object all keys of its column; nulls in a JSON file's messages do not count either."""
     import pyarrow as pa
     import pyarrow.parquet as parquet
 
@@ -250,11 +250,11 @@ def test_keys_that_a_row_never_had_do_not_appear(tmp_path: Path) -> None:
     assert read_messages(nulls) == ({"role": "user", "content": "a?"},)
     given = {"id": "1", "type": "function", "function": {"name": "f", "arguments": {"unit": None, "n": 1.0}}}
     (call,) = read_messages([{"role": "assistant", "content": None, "tool_calls": [given]}]) or ()
-    assert call["tool_calls"] == [given]  # a null that a JSON file gives as an argument is one
+    assert call["tool_calls"] == [given]  # a null argument in a JSON file is kept
 
 
 def test_tools_are_functions_and_nothing_else() -> None:
-    """In OpenAI's form or bare, as text or not; a column of hammers is no list of functions."""
+    """In OpenAI's format or bare, as text or not; a column of other tools is not a list of functions."""
     bare = WEATHER["function"]
     cells: tuple[Any, ...] = ([WEATHER], [bare], json.dumps([bare]), [json.dumps(WEATHER)], {**WEATHER, "strict": True})
     for cell in cells:
@@ -266,7 +266,7 @@ def test_tools_are_functions_and_nothing_else() -> None:
 
 
 def test_a_prompt_file_asks_its_messages_to_the_letter() -> None:
-    """With tools and results, without a system prompt of ours, and without the closing answer."""
+    """With tools and results, without our system prompt, and without the final answer."""
     (row,) = read_prompts(json.dumps(TOOL_ROW), 10)
     found = asked(row, "Use markers.")
     assert list(found.messages) == TOOL_ROW["messages"][:-1]
@@ -277,7 +277,7 @@ def test_a_prompt_file_asks_its_messages_to_the_letter() -> None:
 
 
 def test_a_template_with_tools_is_given_them() -> None:
-    """Qwen's way: schema, call and result in its own words, arguments as an object also where the row has text."""
+    """In Qwen's format for schema, call and result; arguments become an object even if the row has text."""
     text_call = {**CALL, "function": {"name": "weather", "arguments": '{"city": "Paris", "days": 2}'}}
     for call in (CALL, text_call):
         messages = [{**one, "tool_calls": [call]} if one.get("tool_calls") else one for one in TOOL_ROW["messages"]]
@@ -289,7 +289,7 @@ def test_a_template_with_tools_is_given_them() -> None:
 
 
 def test_a_template_that_wants_arguments_as_text_gets_text() -> None:
-    """DeepSeek's way, where an object would be an error."""
+    """In DeepSeek's format, where an object would be an error."""
     found = show(asked(mapped(TOOL_ROW)), TEXTUAL, {})
     assert "calls" not in found.changes
     assert '[call]weather {"city": "Paris", "days": 2}' in found.text
@@ -310,7 +310,7 @@ def test_what_a_template_cannot_show_is_told_in_text_and_counted() -> None:
 
 
 def test_a_template_without_a_system_role_gets_it_in_the_question() -> None:
-    """Also one that leaves it out without a word."""
+    """Even if the template silently drops it."""
     row = {"instruction": "2+2?", "response": "4"}
     found = show(asked(row, "Add."), STRICT, SPECIAL)
     assert found == Shown(("<s><turn>user\nAdd.\n\n2+2?<end>\n<turn>model\n",), ("system",))
@@ -319,7 +319,7 @@ def test_a_template_without_a_system_role_gets_it_in_the_question() -> None:
 
 
 def test_a_template_that_wants_turns_gets_turns() -> None:
-    """Two messages of one side are joined; a conversation that the assistant begins is refused in words."""
+    """Consecutive messages of one role are joined; a conversation that starts with the assistant is refused."""
     twice = Conversation(tuple({"role": "user", "content": text} for text in ("Hello.", "2+2?")))
     found = show(twice, STRICT, SPECIAL)
     assert found == Shown(("<s><turn>user\nHello.\n\n2+2?<end>\n<turn>model\n",), ("joined",))
@@ -329,7 +329,7 @@ def test_a_template_that_wants_turns_gets_turns() -> None:
 
 
 def test_the_plain_template_and_others_are_rendered_as_before() -> None:
-    """Where nothing needs help, nothing is changed."""
+    """Templates that need no workaround render unchanged."""
     row = {"instruction": "2+2?", "response": "4"}
     assert show(asked(row, "Add."), None, {}) == Shown(("Add.\n\nQuestion: 2+2?\n\nAnswer:",))
 
@@ -338,7 +338,7 @@ def test_the_plain_template_and_others_are_rendered_as_before() -> None:
 
 
 def bpe(control: Sequence[str]) -> Any:
-    """A byte-level tokenizer with merges of its own, as GPT-2's and Llama 3's are."""
+    """A byte-level tokenizer with its own merges, like GPT-2's and Llama 3's."""
     from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 
     tokenizer = Tokenizer(models.BPE())
@@ -354,7 +354,7 @@ def bpe(control: Sequence[str]) -> Any:
 
 
 def spaced(control: Sequence[str]) -> Any:
-    """One that puts a space in front of every text, as Llama 2's and Mistral's do."""
+    """A tokenizer that prepends a space to every text, like Llama 2's and Mistral's."""
     from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers
 
     letters = sorted(set(GSM8K.read_text("utf-8")) | {chr(code) for code in range(33, 127)} | {"▁", "\n"})
@@ -398,7 +398,7 @@ HARMLESS = [
 
 @pytest.mark.parametrize("name", ["chatml", "llama 3", "llama 2", "smollm2"])
 def test_harmless_texts_have_the_tokens_that_they_always_had(name: str, tokenizers_by_name: Any) -> None:
-    """GSM8K's rows, sums and odd texts: one piece, tokenized in one go, with and without the list of control tokens."""
+    """GSM8K rows, sums and odd texts: one piece, tokenized at once, with and without the list of control tokens."""
     if name not in tokenizers_by_name:
         pytest.skip("the built-in model is not installed; run setup")
     tokenizer, template, special, control = tokenizers_by_name[name]
@@ -428,12 +428,12 @@ def test_a_control_token_in_a_message_is_text(name: str, tokenizers_by_name: Any
         found = show(talk, template, special, control)
         got = found.ids(lambda text: ids(tokenizer, text))
         assert [one for one in got if one in known] == expected, (token, form)
-        # Nothing of the text is lost: it reads as it was written.
+        # Nothing is lost: the text reads as it was written.
         assert tokenizer.decode(got, skip_special_tokens=False).count(form.format(token).strip()) >= 1, (token, form)
 
 
 def test_the_pieces_are_tokens_of_the_text_as_text(tokenizers_by_name: Any) -> None:
-    """Where words are parted at signs anyway, the same tokens as with all control tokens switched off."""
+    """If words are split at punctuation anyway, the tokens are the same as with control tokens switched off."""
     for name in ("chatml", "llama 3"):
         tokenizer, _, _, control = tokenizers_by_name[name]
         for token in sorted(control):
@@ -447,7 +447,7 @@ def test_the_pieces_are_tokens_of_the_text_as_text(tokenizers_by_name: Any) -> N
 
 
 def test_every_place_of_a_conversation_is_guarded() -> None:
-    """Roles aside, all that a row writes: system, turns, arguments and their names, results, tools."""
+    """Everything from the row except roles: system, turns, arguments and their names, results, tools."""
     evil = "<|im_end|>"
     call = {"type": "function", "function": {"name": f"f{evil}", "arguments": {f"k{evil}": f"v{evil}"}}}
     tool = {"type": "function", "function": {"name": f"f{evil}", "description": evil, "parameters": {"type": "object"}}}
@@ -465,12 +465,12 @@ def test_every_place_of_a_conversation_is_guarded() -> None:
         own = sum(part.count(evil) for part in found.parts)
         assert (
             own == show(talk, template, {}, {evil}).text.count("<|im_start|>") - 1
-        )  # one for each turn but the open one
+        )  # one per turn except the open one
         assert found.text.count(evil) >= own + 8
 
 
 def test_which_tokens_are_control_tokens() -> None:
-    """Special ones, and those that llama.cpp takes for special; tags of tools and thoughts stay words."""
+    """Special tokens, and those llama.cpp treats as special; tags for tools and thoughts stay text."""
     added = [("<|im_end|>", True), ("<|fim_prefix|>", False), ("<tool_call>", False), ("<think>", False), ("▁", True)]
     assert control_tokens(added) == {"<|im_end|>", "<|fim_prefix|>"}
     assert cut_text("<s></s>a<s", {"<s>", "</s>"}) == ("<", "s></", "s>a<s")

@@ -1,4 +1,4 @@
-"""The Hub: what its client raises, in words. A small server stands in for the Hub's answers."""
+"""Hub client errors as messages. A small server simulates the Hub's responses."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from services.datasets.prompts import ask, tokenizer_folder
 
 
 class Refusing(BaseHTTPRequestHandler):
-    """Answers as the Hub does for what is not there and for what is gated."""
+    """Responds like the Hub to missing and gated repositories."""
 
     def do_GET(self) -> None:
         gated = "gated" in self.path
@@ -29,7 +29,7 @@ class Refusing(BaseHTTPRequestHandler):
     do_HEAD = do_GET  # noqa: N815 - the base class's own name
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's own name
-        """Quiet."""
+        """Log nothing."""
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def test_a_dataset_that_is_not_on_the_hub_says_so(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("hub")
 def test_a_gated_dataset_and_model_say_how_to_get_in(tmp_path: Path) -> None:
-    """The terms to accept and the setting for the token are named."""
+    """The message names the terms to accept and the setting for the token."""
     with pytest.raises(Unavailable, match="HF_TOKEN"):
         peek(Home(tmp_path), "someone/gated")
     with pytest.raises(Unavailable, match="HF_TOKEN") as refused:
@@ -66,8 +66,8 @@ def test_a_gated_dataset_and_model_say_how_to_get_in(tmp_path: Path) -> None:
 
 
 def test_without_a_network_the_way_out_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Within seconds, not after half a minute of tries."""
-    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")  # the discard port: nobody listens
+    """Within seconds, not after half a minute of retries."""
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")  # the discard port: nothing listens there
     datasets = Datasets(Home(tmp_path), 1 << 20, lambda _: [])
     with pytest.raises(Unavailable, match=r"cannot be reached.*generated arithmetic"):
         datasets.preview({"source": "openai/gsm8k"}, 2)

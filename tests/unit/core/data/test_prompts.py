@@ -1,4 +1,4 @@
-"""What the model sees, and what a stranger's chat template may not do."""
+"""What the model sees, and what an untrusted chat template cannot do."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_rendering_is_what_transformers_renders(template: str) -> None:
 
 
 def test_the_built_in_models_prompt_is_what_its_tokenizer_makes() -> None:
-    """Template, special tokens and token count of the real model, by two ways."""
+    """The real model's template, special tokens and token count, in two ways."""
     folder = PROJECT / "cache" / "models" / "smollm2-135m-instruct"
     if not (folder / "tokenizer.json").is_file():
         pytest.skip("the built-in model is not installed; run setup")
@@ -84,7 +84,7 @@ def test_the_built_in_models_prompt_is_what_its_tokenizer_makes() -> None:
     ],
 )
 def test_a_template_that_is_broken_or_hostile_is_an_error_in_words(template: str) -> None:
-    """Nothing but InvalidInput comes out of a stranger's template."""
+    """An untrusted template raises nothing but InvalidInput."""
     with pytest.raises(InvalidInput, match="chat template") as refused:
         prompts.render(TALK, template, {})
     assert refused.value.field == "model.name"
@@ -95,7 +95,7 @@ def test_a_template_that_is_broken_or_hostile_is_an_error_in_words(template: str
     ["{{ 'x' * 9999999999 }}", "{% set x = 'y' * 999999999 %}{{ (x ~ x ~ x) | length }}", "{{ 9 ** (9 ** 9) }}"],
 )
 def test_a_template_that_eats_memory_or_time_ends_with_its_process(template: str, tmp_path: Path) -> None:
-    """The reader runs in a process with limits; this one goes on, and soon."""
+    """The reader runs in a process with limits; this process continues quickly."""
     began = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
     with pytest.raises((InvalidInput, Unavailable)):
         service.ask(Home(tmp_path), "render", timeout=300, template=template, special={}, conversations=[TALK])
@@ -115,7 +115,7 @@ def write(folder: Path, **files: Any) -> Path:
 
 
 def test_chat_templates_are_found_where_models_keep_them(tmp_path: Path) -> None:
-    """In tokenizer_config.json as text or as a list of named ones, and in a file of its own, which wins."""
+    """In tokenizer_config.json as text or a list of named ones, and in a separate file, which wins."""
     config: dict[str, Any] = {
         "chat_template": "A",
         "eos_token": {"content": "</s>"},
@@ -134,7 +134,7 @@ def test_chat_templates_are_found_where_models_keep_them(tmp_path: Path) -> None
 
 
 def test_a_model_without_a_template_gets_the_plain_one_and_says_so(tmp_path: Path) -> None:
-    """A base model's preview names what is done, and why there are no token counts."""
+    """A base model's preview explains this, and why there are no token counts."""
     model = tmp_path / "base"
     model.mkdir()
     (model / "config.json").write_text("{}")
@@ -150,7 +150,7 @@ def test_a_model_without_a_template_gets_the_plain_one_and_says_so(tmp_path: Pat
 
 
 def test_a_model_that_is_not_here_still_shows_the_messages(tmp_path: Path) -> None:
-    """What cannot be shown is said; what can be is shown."""
+    """The preview shows what it can and explains what is missing."""
     dataset = DatasetSection(source="generated:arithmetic")
     found = service.preview(Home(tmp_path), ModelSection(name="/not/here"), dataset, arithmetic(1, 50))
     assert found["template"] is None
@@ -159,7 +159,7 @@ def test_a_model_that_is_not_here_still_shows_the_messages(tmp_path: Path) -> No
 
 
 def test_the_system_prompt_has_its_markers_filled_in() -> None:
-    """Own markers, own text, other braces left alone, and no system message where it is empty."""
+    """Custom tags, custom text, other braces unchanged, and no system message if it is empty."""
     dataset = DatasetSection(
         source="x", solution_start="<A>", solution_end="</A>", system_prompt="{solution_start}{x}{solution_end}"
     )
@@ -171,7 +171,7 @@ def test_the_system_prompt_has_its_markers_filled_in() -> None:
 
 
 def test_the_warm_up_shows_working_out_and_solution_in_their_markers() -> None:
-    """GSM8K's working-out without its calculator notes; short answers as the system prompt asks."""
+    """GSM8K working-out without calculator annotations; short answers as the system prompt asks."""
     dataset = DatasetSection(source="x", system_prompt="{solution_start}")
     gsm = {"response": "6 x 12 = <<6*12=72>>72 clips\nso 72\n#### 72"}
     want = "<start_working_out>6 x 12 = 72 clips\nso 72<end_working_out><SOLUTION>72</SOLUTION>"
@@ -180,7 +180,7 @@ def test_the_warm_up_shows_working_out_and_solution_in_their_markers() -> None:
 
 
 def test_what_the_warm_up_shows_earns_the_full_reward() -> None:
-    """Imitation leads where the reward pays."""
+    """Imitating it earns the reward."""
     import core.rewards
     from core.config import RewardSection
 

@@ -28,21 +28,21 @@ def section(**values: Any) -> DatasetSection:
 
 @pytest.mark.parametrize("module", ["rows", "arithmetic", "prompts", "detect", "uploads"])
 def test_the_examples_in_the_docstrings_hold(module: str) -> None:
-    """What the docstrings show is what happens."""
+    """The doctests pass."""
     result = doctest.testmod(importlib.import_module(f"core.data.{module}"))
     assert result.attempted
     assert not result.failed
 
 
 def test_mapping_gives_instruction_response_and_keeps_the_rest() -> None:
-    """Mapped columns change their names; all others keep theirs."""
+    """Mapped columns are renamed; all others are kept."""
     rows, left_out = map_rows([{"question": " a? ", "answer": 7, "level": "easy"}], section())
     assert rows == [{"instruction": "a?", "response": "7", "level": "easy"}]
     assert left_out == {}
 
 
 def test_rows_that_cannot_be_asked_or_scored_are_counted() -> None:
-    """Nothing is dropped in silence, and max_samples counts what is kept."""
+    """Nothing is dropped silently, and max_samples counts the kept rows."""
     raw: list[dict[str, Any]] = [
         {"question": "", "answer": "1"},
         {"question": "a", "answer": None},
@@ -54,14 +54,14 @@ def test_rows_that_cannot_be_asked_or_scored_are_counted() -> None:
 
 
 def test_a_mapping_to_a_missing_column_names_the_columns_there_are() -> None:
-    """The error carries the field's path and the choices."""
+    """The error contains the field's path and the choices."""
     with pytest.raises(InvalidInput, match=r"'answr'.*question, answer") as refused:
         map_rows([{"question": "a", "answer": "b"}], section(response_field="answr"))
     assert refused.value.field == "dataset.response_field"
 
 
 def test_no_usable_row_is_an_error_and_not_an_empty_run() -> None:
-    """A dataset of blanks is refused with the reason."""
+    """A dataset of blank rows is refused with the reason."""
     with pytest.raises(InvalidInput, match="2 rows: the question is empty"):
         map_rows([{"question": "", "answer": "b"}] * 2, section())
 
@@ -81,15 +81,15 @@ def many() -> list[Row]:
 
 
 def test_held_out_rows_are_never_trained_on(many: list[Row]) -> None:
-    """The two sides share no row, together they are all, and the share is kept."""
+    """The two sides are disjoint, complete, and have the right proportion."""
     train, held = split_holdout(many, EvaluationSection(), seed=42)
-    assert 35 <= len(held) <= 65  # a tenth of 500, give or take what chance allows
+    assert 35 <= len(held) <= 65  # a tenth of 500, within chance
     assert len(train) + len(held) == 500
     assert not {json.dumps(row) for row in train} & {json.dumps(row) for row in held}
 
 
 def test_holding_out_depends_on_content_and_seed_alone(many: list[Row]) -> None:
-    """Another order holds out the same rows; another seed others."""
+    """Another order holds out the same rows; another seed, others."""
     _, held = split_holdout(many, EvaluationSection(), seed=42)
     _, again = split_holdout(many[::-1], EvaluationSection(), seed=42)
     _, other = split_holdout(many, EvaluationSection(), seed=43)
@@ -98,7 +98,7 @@ def test_holding_out_depends_on_content_and_seed_alone(many: list[Row]) -> None:
 
 
 def test_holding_out_keeps_its_limits(many: list[Row]) -> None:
-    """At most max_rows; nothing at 0; never all; equal rows stay on one side."""
+    """At most max_rows; none at 0; never all; equal rows stay on one side."""
     assert len(split_holdout(many, EvaluationSection(max_rows=7), seed=1)[1]) == 7
     assert split_holdout(many, EvaluationSection(holdout_fraction=0), seed=1)[1] == []
     assert split_holdout(many[:1], EvaluationSection(), seed=1) == (many[:1], [])
@@ -136,7 +136,7 @@ def test_holding_out_keeps_its_limits(many: list[Row]) -> None:
 def test_common_shapes_are_recognised(
     row: dict[str, Any], question: str | None, answer: str | None, sure: float
 ) -> None:
-    """By name, by conversation, by content; unsure where it guesses, and always with a reason."""
+    """By name, by conversation, by content; low confidence where it guesses, and always with a reason."""
     guess = guess_fields([row, row])
     assert (guess.instruction, guess.response) == (question, answer)
     assert guess.confidence >= sure
@@ -165,12 +165,12 @@ def test_arithmetic_is_the_same_for_the_same_seed_and_right() -> None:
     "source", ["../../etc", "/etc/passwd", "generated:poems", "upload:../..", "upload:", "a/b/c", "a\\b", ""]
 )
 def test_a_source_is_never_a_path(source: str, tmp_path: Path) -> None:
-    """Nothing on disk is looked up for a malformed source, and the message says what is possible."""
+    """A malformed source is never looked up on disk, and the message lists the valid forms."""
     with pytest.raises(InvalidInput):
         sources.load_rows(DatasetSection.model_construct(source=source), Home(tmp_path))
 
 
 def test_a_missing_upload_says_so(tmp_path: Path) -> None:
-    """A deleted upload is NotFound, not a stack trace."""
+    """A deleted upload is NotFound, not a traceback."""
     with pytest.raises(NotFound, match="Upload the file again"):
         sources.load_rows(section(source="upload:20260101-000000-abcdef"), Home(tmp_path))

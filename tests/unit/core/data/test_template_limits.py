@@ -1,4 +1,4 @@
-"""A chat template is an untrusted program: it renders a conversation, or it ends with an error."""
+"""A chat template is an untrusted program: it renders a conversation or ends with an error."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ MESSAGES = [{"role": "user", "content": "2 + 3"}]
 
 @pytest.mark.parametrize("bomb", BOMBS)
 def test_a_template_without_end_is_ended(bomb: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In a process that also trains: no gigabytes, no hours."""
+    """Even in a process that also trains: no gigabytes, no hours."""
     monkeypatch.setattr(template_limits, "BUDGET", 300_000)
     before, cpu = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
     with pytest.raises(InvalidInput, match="chat template"):

@@ -40,7 +40,7 @@ def rows(folder: Path, info: UploadInfo) -> list[dict[str, Any]]:
 
 
 def test_real_rows_come_back_as_they_were(tmp_path: Path) -> None:
-    """JSONL: same rows, columns and mapping found, hash and size of the file."""
+    """JSONL: same rows, columns and mapping, and the file's hash and size."""
     info = keep(tmp_path, FIXTURE.read_bytes(), "../../gsm8k.jsonl")
     assert rows(tmp_path, info) == [json.loads(line) for line in FIXTURE.read_text("utf-8").splitlines()]
     assert (info.name, info.format, info.rows, info.columns) == ("gsm8k.jsonl", "jsonl", 40, ("question", "answer"))
@@ -80,14 +80,14 @@ def test_real_rows_come_back_as_they_were(tmp_path: Path) -> None:
 def test_what_cannot_be_used_is_refused_with_its_line_and_leaves_nothing(
     tmp_path: Path, name: str, data: bytes, words: str
 ) -> None:
-    """Each fault has its own words, and the folder is as empty as before."""
+    """Each problem has its own message, and the folder is as empty as before."""
     with pytest.raises(InvalidInput, match=words):
         keep(tmp_path, data, name)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_bad_rows_are_skipped_where_the_person_says_so(tmp_path: Path) -> None:
-    """The good ones are kept in order; the bad ones are counted, with line and reason."""
+    """Good rows are kept in order; bad ones are counted, with line and reason."""
     data = GOOD + b"{oops}\n" + GOOD + b"7\n"
     with pytest.raises(BadRows) as refused:
         keep(tmp_path, data)
@@ -99,7 +99,7 @@ def test_bad_rows_are_skipped_where_the_person_says_so(tmp_path: Path) -> None:
 
 
 def test_a_file_over_the_limit_is_refused_while_it_arrives(tmp_path: Path) -> None:
-    """Reading stops at the limit, before and after decompression, and what was written is removed."""
+    """Reading stops at the limit, before and after decompression, and the partial file is removed."""
     with pytest.raises(TooLarge, match="MAX_UPLOAD_GB"):
         keep(tmp_path, GOOD * 1000, limit=1000)
     with pytest.raises(TooLarge, match="Once decompressed"):
@@ -108,7 +108,7 @@ def test_a_file_over_the_limit_is_refused_while_it_arrives(tmp_path: Path) -> No
 
 
 def test_a_row_that_is_no_text_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One line, value or open quote cannot take all the memory."""
+    """A single line, value or open quote cannot use up the memory."""
     monkeypatch.setattr(reading, "MAX_ROW", 1 << 16)
     long = b'{"question": "' + b"x" * (1 << 18) + b'"}'
     info = keep(tmp_path, GOOD + long + b"\n" + GOOD, on_bad="skip")
@@ -122,7 +122,7 @@ def test_a_row_that_is_no_text_is_refused(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_a_full_disk_is_said_and_leaves_nothing(tmp_path: Path) -> None:
-    """The stream stands in for a disk that fills up while the file arrives."""
+    """The stream simulates a disk that fills up during the upload."""
 
     class Full(io.BytesIO):
         def read(self, size: int | None = -1, /) -> bytes:
@@ -134,7 +134,7 @@ def test_a_full_disk_is_said_and_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_any_page_of_a_large_file_is_one_seek_away(tmp_path: Path) -> None:
-    """Rows come by number, across the index's steps, and past the end there are none; blank lines count for none."""
+    """Rows are read by number, across index steps; past the end there are none; blank lines do not count."""
     lines = [b'{"question": "q%d?", "n": %d}\n%s' % (i, i, b"\n" * (i % 3 == 0)) for i in range(3 * store.STRIDE + 7)]
     info = keep(tmp_path, b"".join(lines))
     folder, total = tmp_path / info.id, len(lines)
@@ -161,7 +161,7 @@ def test_parquet_is_read_by_page_too(tmp_path: Path) -> None:
 
 
 class Killed(BaseException):
-    """The process that reads the file ends here."""
+    """Simulates the death of the import process."""
 
 
 @pytest.mark.parametrize(
@@ -177,7 +177,7 @@ class Killed(BaseException):
 def test_a_reader_that_is_killed_begins_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str, step: str
 ) -> None:
-    """The uploaded bytes stay until the dataset is complete, and are gone afterwards."""
+    """The uploaded file is kept until the dataset is complete, then deleted."""
     import pyarrow as pa
     import pyarrow.parquet as parquet
 
@@ -206,7 +206,7 @@ def test_a_reader_that_is_killed_begins_again(
 
 
 def test_search_finds_text_in_any_cell_and_goes_on_where_it_stopped(tmp_path: Path) -> None:
-    """Capitals do not count; column names are no hits; letters outside ASCII are found however they are written."""
+    """Case-insensitive; column names do not match; non-ASCII letters are found in any escaping."""
     data = [{"question": f"row {i}?", "answer": "Käse" if i % 100 == 7 else "brot"} for i in range(350)]
     info = keep(tmp_path, "\n".join(json.dumps(row, ensure_ascii=i % 2 == 0) for i, row in enumerate(data)).encode())
     folder = tmp_path / info.id
@@ -219,7 +219,7 @@ def test_search_finds_text_in_any_cell_and_goes_on_where_it_stopped(tmp_path: Pa
 
 
 def test_a_mapping_to_one_of_two_columns_of_a_name_is_possible(tmp_path: Path) -> None:
-    """Columns of the same name are told apart, so that both can be used."""
+    """Duplicate column names are made unique, so that both can be used."""
     info = keep(tmp_path, b"question,answer,answer\nwhy?,a,b\n", "a.csv")
     assert info.columns == ("question", "answer", "answer (2)")
     section = DatasetSection(source="x", response_field="answer (2)")
@@ -248,7 +248,7 @@ def nested(depth: int, opening: str, closing: str) -> str:
 
 @pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"a":[', "]}")])
 def test_the_deepest_accepted_row_works_everywhere(tmp_path: Path, opening: str, closing: str) -> None:
-    """The deepest accepted row can be shown, searched, mapped and written; one level more is a bad row."""
+    """It can be shown, searched, mapped and written; one level deeper is a bad row."""
     levels = len(re.findall(r"[\[{]", opening))
     deepest = (MAX_DEPTH - 1) // levels
     inner = nested(deepest, opening, closing)
@@ -268,7 +268,7 @@ def test_the_deepest_accepted_row_works_everywhere(tmp_path: Path, opening: str,
 
 @pytest.mark.parametrize("depth", [MAX_DEPTH + 1, 500, 960, 5000, 100_000])
 def test_a_cell_of_json_that_is_nested_without_end_is_text(depth: int) -> None:
-    """Conversations and paths in JSON text are ignored if it is too deeply nested for pages."""
+    """JSON text that is nested too deeply for pages is not used for conversations and paths."""
     text = nested(depth, "[", "]")
     assert turns(f'[{{"role": "user", "content": {text}}}]') is None
     assert by_path(f'{{"a": {text}}}', "a") is None
@@ -276,7 +276,7 @@ def test_a_cell_of_json_that_is_nested_without_end_is_text(depth: int) -> None:
 
 
 def test_columns_have_a_limit_for_all_rows_together(tmp_path: Path) -> None:
-    """However few each row brings; nothing is kept, and the words say what to do instead."""
+    """Even if each row adds only a few; nothing is kept, and the message says what to do instead."""
     few = [{f"id {row * 300 + i}": "x" for i in range(300)} | {"question": "a?"} for row in range(4)]
     with pytest.raises(InvalidInput, match="more than 1,000 different columns") as refused:
         keep(tmp_path, "\n".join(map(json.dumps, few)).encode())
@@ -287,7 +287,7 @@ def test_columns_have_a_limit_for_all_rows_together(tmp_path: Path) -> None:
 
 
 def test_a_heading_is_counted_before_its_names_are_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A heading of too many names is refused without any work on them; names that are alike cost a step each."""
+    """Too many names are refused without any further work; duplicates cost one step each."""
     seen: list[int] = []
     monkeypatch.setattr(reading, "unique", lambda names: seen.append(len(names)))
     with pytest.raises(InvalidInput, match="200000 columns; the limit is 1000"):
@@ -296,7 +296,7 @@ def test_a_heading_is_counted_before_its_names_are_told_apart(tmp_path: Path, mo
 
 
 def test_names_that_are_alike_are_counted_on() -> None:
-    """Twenty thousand equal names, also where the names that they would get are taken: all differ."""
+    """Twenty thousand equal names become unique, even if some of the new names are taken."""
     names = reading.unique(["a"] * 20_000)
     assert (len(set(names)), names[-1]) == (20_000, "a (20000)")
     taken = [f"a ({i})" for i in range(2, 5_000)]

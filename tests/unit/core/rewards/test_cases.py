@@ -1,7 +1,7 @@
 # ruff: noqa: E501, ISC004 - cases, one a line
 """docs/rewards-cases.md: wrong answers that look right, and right ones in unusual form, with their scores.
 
-``UPDATE_DOCS=1 pytest tests/unit/core/rewards/test_cases.py`` writes the page again.
+``UPDATE_DOCS=1 pytest tests/unit/core/rewards/test_cases.py`` rewrites the page.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ OPTIONS: tuple[tuple[str, str, tuple[tuple[Any, Any, str, str], ...]], ...] = (
 
 
 def earned(name: str, pairs: list[tuple[str, str]]) -> list[float]:
-    """What each answer earns, given (reference, answer)."""
+    """The score of each (reference, answer)."""
     info = CATALOGUE[name]
     params = {param.name: param.default for param in info.params}
     items = [
@@ -118,7 +118,7 @@ def earned(name: str, pairs: list[tuple[str, str]]) -> list[float]:
 
 
 def cases() -> Iterator[tuple[str, str, str, float]]:
-    """Kind, reference, answer, what ``numeric`` must give."""
+    """Kind, reference, answer, expected score of ``numeric``."""
     for kind, of in NUMBERS.items():
         for reference, sides in of.items():
             for value, side in zip((0.0, 1.0), sides, strict=True):
@@ -127,7 +127,7 @@ def cases() -> Iterator[tuple[str, str, str, float]]:
 
 
 def test_numeric_pays_a_plain_number_and_nothing_made_of_one() -> None:
-    """Each case earns what its place in the table says; variants of fixed bugs do not return."""
+    """Each case earns what the table says; variants of fixed bugs do not return."""
     found = list(cases())
     got = earned("numeric", [(reference, answer) for _, reference, answer, _ in found])
     wrong = [(case, value) for case, value in zip(found, got, strict=True) if value != case[3]]
@@ -135,7 +135,7 @@ def test_numeric_pays_a_plain_number_and_nothing_made_of_one() -> None:
 
 
 def test_mathematics_pays_no_wrong_number_and_works_formulas_out() -> None:
-    """What numeric refuses earns nothing from math either, unless it comes to the reference; what is right is paid."""
+    """What numeric rejects earns nothing from math unless it evaluates to the reference; right answers earn 1."""
     plain = [(reference, answer) for _, reference, answer, value in cases() if value]
     assert [pair for pair, value in zip(plain, earned("math", plain), strict=True) if value != 1] == []
     worked, unequal = sorted(WORKED_OUT), sorted(NOT_EQUAL)
@@ -148,7 +148,7 @@ def test_mathematics_pays_no_wrong_number_and_works_formulas_out() -> None:
 
 @pytest.mark.parametrize(("kind", "way", "rows"), OPTIONS)
 def test_what_a_reference_names_is_decided_once_for_all_rows(kind: str, way: str, rows: Any) -> None:
-    """The right answers earn 1 and the wrong ones 0, in a reward that its dataset has decided."""
+    """With the setting chosen from the dataset, right answers earn 1 and wrong ones 0."""
     found = [{"choices": choices, "response": reference} for choices, reference, _, _ in rows]
     section = settled(RewardSection.model_validate({"type": "composite", "components": [{"name": "choice"}]}), found)
     assert section.components[0].params == {"reference": way}
@@ -161,7 +161,7 @@ def test_what_a_reference_names_is_decided_once_for_all_rows(kind: str, way: str
 
 
 def test_what_is_set_is_not_decided_and_what_is_open_is_said() -> None:
-    """A setting overrides the rows; a dataset that could be read in two ways says so."""
+    """An explicit setting overrides the rows; an ambiguous dataset is reported."""
     rows = [{"choices": ["red", "blue", "green"], "response": "1"}] * 3
     reward = {"type": "composite", "components": [{"name": "choice", "params": {"reference": "from_1"}}]}
     section = RewardSection.model_validate(reward)
@@ -174,7 +174,7 @@ def test_what_is_set_is_not_decided_and_what_is_open_is_said() -> None:
 
 
 def test_a_preset_that_its_dataset_decides_keeps_its_parts() -> None:
-    """Weights, keys and the most that can be earned are those of the preset."""
+    """Weights, keys and maximum are those of the preset."""
     preset = RewardSection(preset_name="multiple_choice")
     section = settled(preset, [{"choices": ["1", "2"], "response": "2"}])
     assert [part.key for part in section.components] == [part.key for part in resolve(preset)]
@@ -240,7 +240,7 @@ def page() -> str:
 
 
 def test_the_page_says_what_the_cases_are() -> None:
-    """docs/rewards-cases.md holds the cases of this file, which the other tests hold to the rewards."""
+    """docs/rewards-cases.md has the cases of this file, which the other tests check."""
     if os.environ.get("UPDATE_DOCS"):
         PAGE.write_text(page(), encoding="utf-8")
     assert PAGE.read_text(encoding="utf-8") == page()

@@ -1,4 +1,4 @@
-"""Every family's docstring examples, and how parts are put together."""
+"""Docstring examples of every family, and how components are combined."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ PLAIN = (
 @pytest.mark.timed
 @pytest.mark.parametrize("name", [*PLAIN, *BOXED])
 def test_the_examples_in_the_docstrings_are_true(name: str) -> None:
-    """What each reward's docstring says of a right, a wrong and a garbage answer is what it gives."""
+    """Each reward gives its docstring's right, wrong and garbage answers the stated scores."""
     if name in BOXED and protection().level is None:
         pytest.skip("no sandbox on this machine")
     if name == "answers_qa" and not embedding.available():
@@ -49,7 +49,7 @@ def test_the_examples_in_the_docstrings_are_true(name: str) -> None:
 
 
 def test_every_reward_s_docstring_has_examples() -> None:
-    """A reward without a right, a wrong and a garbage answer in its docstring is not finished."""
+    """Every reward's docstring needs a right, a wrong and a garbage answer."""
     for name, info in CATALOGUE.items():
         examples = doctest.DocTestParser().get_examples(info.function.__doc__ or "")
         assert examples, name
@@ -71,7 +71,7 @@ def earned(name: str, answer: str, row: Any, **params: Any) -> float:
 
 
 def test_an_expression_is_not_the_number_in_it() -> None:
-    """What math-verify is asked for, and what it is not, in one go for its start takes a second."""
+    """What math-verify is used for and what not, in one test because it takes a second to start."""
     if protection().level is None:
         pytest.skip("no sandbox on this machine")
     wrong = [
@@ -90,7 +90,7 @@ def test_an_expression_is_not_the_number_in_it() -> None:
 
 
 def test_math_reads_percent_signs_and_decimal_commas_as_it_is_told() -> None:
-    """As the reward on numbers does, in answers and references alike."""
+    """Like the numeric reward, in answers and references alike."""
     assert [earned("math", "50 %", "0.5", percent=way) for way in ("ignore", "fraction")] == [0, 1]
     assert earned("math", "3,50", "3,5", decimal="comma") == 1
     assert earned("math", "1.234,5", "1234,5", decimal="comma") == 1
@@ -102,7 +102,7 @@ def test_math_reads_percent_signs_and_decimal_commas_as_it_is_told() -> None:
 @pytest.mark.parametrize(
     ("answer", "row", "score"),
     [
-        ("4", {"response": "1", "choices": ["0", "4", "2", "6"]}, 1),  # the text of a choice, not its place
+        ("4", {"response": "1", "choices": ["0", "4", "2", "6"]}, 1),  # the text of a choice, not its position
         ("2", {"response": "1", "choices": ["0", "4", "2", "6"]}, 0),
         ("2", {"response": "2", "choices": {"text": ["x", "y", "z"], "label": ["1", "2", "3"]}}, 1),
         ("B", {"response": "2", "choices": {"text": ["x", "y", "z"], "label": ["1", "2", "3"]}}, 1),
@@ -111,7 +111,7 @@ def test_math_reads_percent_signs_and_decimal_commas_as_it_is_told() -> None:
     ],
 )
 def test_a_choice_is_known_by_letter_label_or_text(answer: str, row: dict[str, Any], score: float) -> None:
-    """Choices that are numbers, and labels that are, are not taken for places in the list."""
+    """Choices and labels that are numbers are not mistaken for positions."""
     assert earned("choice", answer, row) == score
 
 
@@ -126,7 +126,7 @@ def test_a_choice_is_known_by_letter_label_or_text(answer: str, row: dict[str, A
     ],
 )
 def test_a_quantity_may_be_dressed(answer: str, reference: str) -> None:
-    """LaTeX, thousands and newton metres do not hide a right quantity."""
+    """LaTeX, thousands separators and newton meters do not hide a right quantity."""
     assert earned("science", answer, reference, figures="ignore") == 1
 
 
@@ -140,12 +140,12 @@ def test_a_quantity_may_be_dressed(answer: str, reference: str) -> None:
     ],
 )
 def test_a_quantity_is_one_and_has_its_sign(answer: str, reference: str, score: float) -> None:
-    """Every dash is a minus; a denial and a list are no quantity."""
+    """Every dash is a minus; a negation or a list is not a quantity."""
     assert earned("science", answer, reference, figures="ignore") == score
 
 
 def test_json_is_compared_by_its_shape() -> None:
-    """A list is no object with numbers for keys, a slash in a key no level; NaN is not JSON."""
+    """A list is not an object with numeric keys, a slash in a key is not a level; NaN is not JSON."""
     assert earned("json", "[1]", '{"0": 1}', compare=True) == 0
     assert earned("json", '{"a/b": 1}', '{"a": {"b": 1}}', compare=True) == 0
     assert earned("json", '{"b": 2, "a": 1.0}', '{"a": 1, "b": 2}', compare=True) == 1
@@ -153,7 +153,7 @@ def test_json_is_compared_by_its_shape() -> None:
 
 
 def test_the_editor_s_examples_tell_right_from_wrong() -> None:
-    """What a person begins from runs, pays the right answer fully and a wrong one less."""
+    """The templates run, and pay the right answer in full and a wrong one less."""
     if protection().level is None:
         pytest.skip("no sandbox on this machine")
     tried = [("red, blue", "red, blue", "red, green"), ("Paris", '{"city": "paris"}', '{"city": "Rome"}')]
@@ -165,7 +165,7 @@ def test_the_editor_s_examples_tell_right_from_wrong() -> None:
 
 
 def test_a_gate_must_be_passed_before_correctness_counts() -> None:
-    """The right number without its markers earns nothing where the form is a gate; with them all of it."""
+    """If the format is a gate, the right number without tags earns nothing, with them everything."""
     score, row = compose(GATED, MARKERS), {"response": "7"}
     assert score("<s>7</s>", "", row).total == pytest.approx(1.2)
     bare = score("\\boxed{7}", "", row)
@@ -174,7 +174,7 @@ def test_a_gate_must_be_passed_before_correctness_counts() -> None:
 
 
 def test_normalised_and_clipped_totals() -> None:
-    """Divided by the sum of weights the best answer earns 1; a clipped total stays inside its limits."""
+    """Divided by the sum of weights, the best answer earns 1; a clipped total stays within its limits."""
     parts = ({"name": "numeric", "weight": 3}, {"name": "length", "weight": -1, "params": {"minimum": 0, "maximum": 5}})
     row = {"response": "7"}
     assert compose(composite(*parts), MARKERS)("<s>7</s>", "", row).total == 2
@@ -187,7 +187,7 @@ def test_normalised_and_clipped_totals() -> None:
 
 
 def test_the_same_reward_twice_under_two_labels() -> None:
-    """Two lengths with two labels are two parts."""
+    """Two length rewards with two labels are two components."""
     section = composite(
         {"name": "length", "label": "short"}, {"name": "length", "label": "long", "params": {"minimum": 50}}
     )
@@ -206,13 +206,13 @@ def test_the_same_reward_twice_under_two_labels() -> None:
     ],
 )
 def test_gates_that_lead_nowhere_are_refused(parts: list[dict[str, Any]], words: str) -> None:
-    """A gate must be another part without a gate; limits must leave room; names are there once."""
+    """A gate must be another component without a gate; limits must leave room; names must be unique."""
     with pytest.raises(ValueError, match=words):
         composite(*parts)
 
 
 def test_many_at_once_is_the_same_as_one_by_one() -> None:
-    """Scoring in a batch changes nothing but the time it takes."""
+    """Batch scoring changes nothing but the time."""
     section = composite({"name": "numeric"}, {"name": "math", "weight": 0.5}, {"name": "length", "weight": 0.1})
     score = compose(section, MARKERS)
     items = [Item(f"<s>{n % 5}</s>", "q", {"instruction": "q", "response": str(n % 3)}) for n in range(40)]
@@ -220,7 +220,7 @@ def test_many_at_once_is_the_same_as_one_by_one() -> None:
 
 
 def test_a_judge_scores_remembers_and_counts(judge_endpoint: JudgeEndpoint, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Scores come from the endpoint, the same question is asked once, tokens and cost are counted, failures retried."""
+    """Scores come from the endpoint, repeated questions are cached, tokens and cost counted, failures retried."""
     monkeypatch.setattr("time.sleep", lambda seconds: None)
     judge_endpoint.broken = 1
     items = [Item(text, "Capital of France?", {"response": "Paris"}) for text in ("Paris", "Lyon", "Paris")]
@@ -234,7 +234,7 @@ def test_a_judge_scores_remembers_and_counts(judge_endpoint: JudgeEndpoint, monk
 def test_a_judge_that_is_away_fails_its_rows_with_a_reason(
     judge_endpoint: JudgeEndpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After its retries each row has 0 and the reason; nothing is remembered."""
+    """After the retries each row gets 0 and the reason; nothing is cached."""
     monkeypatch.setattr("time.sleep", lambda seconds: None)
     judge_endpoint.broken = 99
     (score,) = judging.judge([Item("x", "", {})], markers=MARKERS, url=judge_endpoint.url, retries=2)
@@ -245,7 +245,7 @@ def test_a_judge_that_is_away_fails_its_rows_with_a_reason(
 
 
 def test_what_a_composition_spends_is_taken_from_it_once(judge_endpoint: JudgeEndpoint) -> None:
-    """The trainer asks after each step; an account round it counts the same."""
+    """The trainer reads it after each step; a surrounding meter counts the same."""
     section = composite({"name": "judge", "params": {"url": judge_endpoint.url}}, {"name": "length", "weight": 0.1})
     score = compose(section, MARKERS)
     with charged_to(Account()) as outer:

@@ -1,5 +1,5 @@
 # ruff: noqa: E501 - programs, one a line
-"""One answer never changes what another earns, and nothing that it says can stop a training."""
+"""One answer never changes another's score, and no content can stop a training."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def earned(source: str, texts: list[str], row: dict[str, Any] | None = None) -> 
 
 @boxed
 def test_a_half_character_in_a_reason_is_written_all_the_same(tmp_path: Path) -> None:
-    """A program that raises chr(0xd800) earns 0, its neighbour what it deserves, and both go into the run's file."""
+    """A program that raises chr(0xd800) earns 0, its neighbor is unaffected, and both are written to the run's file."""
     source = f"def reward(completion, prompt, row):\n    if completion == 'bad':\n        raise ValueError('caf' + chr({0xD800}))\n    return 1.0, 'x' * 100_000"
     totals = compose(python(source), MARKERS).many([Item(text, "", {}) for text in ("bad", "good")])
     assert [total.total for total in totals] == [0, 1]
@@ -58,7 +58,7 @@ def test_a_half_character_in_a_reason_is_written_all_the_same(tmp_path: Path) ->
     ["{10**5000: 1}", "{1: chr(0xd800)}", "[[[]] * 3] * 3", "10**6000", "{(1, 2): {3}}", "float('nan')", "b'x' * 99"],
 )
 def test_a_program_that_returns_something_odd_costs_itself_alone(returned: str) -> None:
-    """A right program beside it earns what it would earn alone."""
+    """A right program beside it earns the same as alone."""
     row = {"input_output": {"inputs": [[1]], "outputs": [2], "fn_name": "f"}}
     texts = ["def f(x):\n    return x + 1", f"def f(x):\n    return {returned}"]
     section = RewardSection.model_validate({"type": "composite", "components": [{"name": "code"}]})
@@ -67,7 +67,7 @@ def test_a_program_that_returns_something_odd_costs_itself_alone(returned: str) 
 
 
 def test_a_batch_that_fails_is_scored_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only the answer at fault scores 0, with the reason; so does a batch that forgets an answer."""
+    """Only the faulty answer scores 0, with the reason; so does a batch with a missing score."""
 
     def batch(items: list[Item], **_: Any) -> list[Score]:
         if any(item.completion == "bad" for item in items):
@@ -87,7 +87,7 @@ def test_a_batch_that_fails_is_scored_one_by_one(monkeypatch: pytest.MonkeyPatch
 
 @boxed
 def test_what_is_no_number_is_refused_with_the_reason_and_none_is_no_opinion() -> None:
-    """NaN and infinities teach nothing and are said; None says nothing on purpose."""
+    """NaN and infinities are reported as errors; None is a deliberate 'no score'."""
     source = "def reward(completion, prompt, row):\n    return {'nan': float('nan'), 'inf': float('inf'), 'two': 2, 'none': None, 'why': (None, 'not mine'), 'list': [1.0, 1.0], 'good': 1}[completion]"
     nan, inf, two, none, why, several, good = earned(source, ["nan", "inf", "two", "none", "why", "list", "good"])
     assert [score.value for score in (nan, inf, two, several, good)] == [0, 0, 0, 0, 1]
@@ -101,7 +101,7 @@ def test_what_is_no_number_is_refused_with_the_reason_and_none_is_no_opinion() -
 @boxed
 @pytest.mark.parametrize("normalise", [False, True])
 def test_no_opinion_leaves_an_answer_out_of_its_group(normalise: bool) -> None:
-    """It neither moves the group's mean nor gains by it, is in no mean over answers, and is counted."""
+    """It neither shifts the group's mean nor gains from it, is in no mean over answers, and is counted."""
     source = "def reward(completion, prompt, row):\n    return None if completion == 'pass' else float(completion)"
     score = compose(python(source, normalise=normalise, more=[{"name": "length", "params": {"minimum": 0}}]), MARKERS)
     totals = score.many([Item(text, "", {}) for text in ("1.0", "0.5", "pass", "0.0")])
@@ -137,7 +137,7 @@ def test_no_opinion_leaves_an_answer_out_of_its_group(normalise: bool) -> None:
     ],
 )
 def test_a_reward_in_trl_s_form_scores_as_it_does_there(source: str) -> None:
-    """Plain completions, conversations, columns by their usual names or the dataset's own."""
+    """Plain completions, conversations, columns by their usual or the dataset's names."""
     assert own.problem(source) is None
     right, wrong = earned(source, ["It is Paris.", "It is Lyon."], {"response": "Paris", "city": "Paris"})
     assert (right.value, wrong.value) == (1, 0), right.why
@@ -145,7 +145,7 @@ def test_a_reward_in_trl_s_form_scores_as_it_does_there(source: str) -> None:
 
 @boxed
 def test_a_reward_in_trl_s_form_may_have_no_opinion_and_says_what_is_wrong() -> None:
-    """None in its list is None; a list of another length is a fault with a reason."""
+    """None in its list is None; a list of the wrong length is an error with a reason."""
     (silent,) = earned("def f(completions, **kwargs):\n    return [None for _ in completions]", ["x"])
     assert silent.value is NO_OPINION
     (broken,) = earned("def f(completions, **kwargs):\n    return 1.0", ["x"])
@@ -164,7 +164,7 @@ def test_a_reward_in_trl_s_form_may_have_no_opinion_and_says_what_is_wrong() -> 
     ],
 )
 def test_what_cannot_be_called_is_refused_with_the_lines_to_change(source: str, words: str) -> None:
-    """Before anything is trained, not by a flat reward."""
+    """Before training starts, not as a flat reward."""
     assert words in str(own.problem(source))
     with pytest.raises(InvalidConfig) as refused:
         resolve(python(source))
@@ -172,7 +172,7 @@ def test_what_cannot_be_called_is_refused_with_the_lines_to_change(source: str, 
 
 
 def test_a_gate_without_an_opinion_is_not_passed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A part behind it counts nothing, rather than everything."""
+    """A component behind it counts as 0 instead of in full."""
 
     def silent(*_: object, **__: object) -> Score:
         return Score(NO_OPINION, "")
@@ -187,7 +187,7 @@ def test_a_gate_without_an_opinion_is_not_passed(monkeypatch: pytest.MonkeyPatch
 
 @boxed
 def test_rows_that_end_the_process_cost_no_row_after_them() -> None:
-    """Four hostile answers in a row, and the right one after them is paid; a reward that cannot load says so."""
+    """After four hostile answers in a row the right one is paid; a reward that cannot load says so."""
     source = "import os\ndef reward(completion, prompt, row):\n    if completion == 'bad':\n        os._exit(0)\n    return 1.0"
     assert [score.value for score in earned(source, ["bad"] * 4 + ["good"])] == [0, 0, 0, 0, 1]
     unloaded = earned("import os\nos._exit(0)\ndef reward(completion, prompt, row):\n    return 1.0", ["good"] * 5)

@@ -1,4 +1,4 @@
-"""'Test for loopholes' finds known exploits, and the built-in rewards have none of them."""
+"""'Test for loopholes' finds known exploits, and the built-in rewards have none."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def fooled(report: adversarial.Report) -> set[str]:
 
 
 def answer(text: str, row: Mapping[str, Any], *, numbers: bool) -> bool:
-    """How rewards were fooled: whatever number or word stands between the markers counts."""
+    """A flawed reward: any number or word between the tags counts."""
     inside = between_markers(text, MARKERS)
     said = str(find_numbers(inside[-1].replace("–", " "))[-1:]) if numbers and inside else (inside or [""])[-1]
     wanted = str(find_numbers(str(row["response"]))) if numbers else str(row["response"])
@@ -52,7 +52,7 @@ def answer(text: str, row: Mapping[str, Any], *, numbers: bool) -> bool:
 def test_a_reward_that_takes_any_number_or_word_is_found_out(
     monkeypatch: pytest.MonkeyPatch, numbers: bool, rows: list[dict[str, Any]], found: str
 ) -> None:
-    """The attempts work: they beat a reward with the flaw."""
+    """The attempts work: they beat a flawed reward."""
 
     def loose(completion: str, prompt: str, row: Mapping[str, Any], **_: Any) -> Score:
         return Score(float(answer(completion, row, numbers=numbers)), "")
@@ -67,14 +67,14 @@ def test_a_reward_that_takes_any_number_or_word_is_found_out(
     [("numeric", NUMBERS), ("math", NUMBERS), ("exact", NUMBERS), ("choice", CHOICES), ("choice", LETTERS)],
 )
 def test_the_rewards_that_check_truth_are_not_fooled(name: str, rows: list[dict[str, Any]]) -> None:
-    """Denials, minus signs, formulas, and every other choice earn less than the reference."""
+    """Negations, minus signs, formulas and every other choice earn less than the reference."""
     report = tried(name, rows)
     assert report.reference == 1
     assert not report.warnings
 
 
 def test_comments_do_not_tell_the_checker_of_style_what_to_see() -> None:
-    """A messy program earns the same with any such comment as without, and 'hushed' is tried."""
+    """A messy program earns the same with any linter comment as without, and 'hushed' is tried."""
     style = CATALOGUE["style"].batch
     assert style is not None
     messy = "import os, sys\nl = 1\n"
@@ -99,7 +99,7 @@ def test_comments_do_not_tell_the_checker_of_style_what_to_see() -> None:
 
 
 def test_the_suggestion_looks_at_the_whole_answer_and_not_at_what_a_rule_took_out() -> None:
-    """GSM8K by its usual mapping, with #### taken out, wants working-out: 'math', not 'arithmetic'."""
+    """GSM8K with its usual mapping, which keeps only the number after ####, needs 'math', not 'arithmetic'."""
     rows = [{"instruction": "?", "response": "72", "full_response": "48 + 24 = 72\n#### 72"}] * 5
     assert suggest(rows, MARKERS)[0]["preset_name"] == "math"
     assert suggest([{"instruction": "?", "response": "72"}] * 5, MARKERS)[0]["preset_name"] == "arithmetic"

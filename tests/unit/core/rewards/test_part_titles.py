@@ -1,4 +1,4 @@
-"""A part of a reward and the value of a choice have one readable name, the same on every page."""
+"""A reward component and an option have one readable name, the same on every page."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ OWN = {
 
 
 def test_a_part_is_called_the_same_with_its_section_and_without() -> None:
-    """The person's title, then the label, then the reward's own; a key that nobody knows stays as it is."""
+    """The user's title, then the label, then the reward's own; an unknown key is shown as it is."""
     assert [part_title(key, OWN) for key in ("python", "not too long", "numeric")] == [
         "My rule",
         "not too long",
@@ -32,7 +32,7 @@ def test_a_part_is_called_the_same_with_its_section_and_without() -> None:
 
 
 def test_every_value_of_a_choice_has_a_name() -> None:
-    """No select of the wizard shows a bare identifier such as adamw_torch."""
+    """No select in the wizard shows a raw value such as adamw_torch."""
     for section in ("model", "dataset", "training", *(one.section_name for one in METHODS)):
         for name in section_model(section).model_fields:
             field = form_field(section, name, {}, {})

@@ -1,5 +1,5 @@
 # ruff: noqa: E501 - programs and answers, one a line
-"""Right and wrong programs are told apart, in every shape that tests come in."""
+"""Right and wrong programs are told apart, with every format of tests."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ pytestmark = [
 
 
 def judged(programs: list[tuple[Task, str]], **params: Any) -> list[Score]:
-    """All of them in one batch, as training scores them."""
+    """All in one batch, as in training."""
     batch = CATALOGUE["code"].batch
     assert batch is not None
     return batch([Item(text, "", task.row) for task, text in programs], markers=MARKERS, **params)
 
 
 def test_there_are_enough_tasks() -> None:
-    """A dozen of HumanEval's shape at the least, each with several wrong programs."""
+    """At least a dozen in HumanEval's format, each with several wrong programs."""
     assert len(HUMANEVAL) >= 12
     assert all(len(task.right) >= 1 and len(task.wrong) >= 4 for task in (*HUMANEVAL, *MBPP, *STREAMS))
 
 
 def test_right_and_wrong_programs_are_told_apart_without_exception() -> None:
-    """Every right program earns 1, every wrong one less, and nothing where all tests must pass."""
+    """Every right program earns 1, every wrong one less, and 0 if all tests must pass."""
     right = [(task, text) for task in (*HUMANEVAL, *MBPP, *STREAMS) for text in task.right]
     wrong = [(task, text) for task in (*HUMANEVAL, *MBPP, *STREAMS) for text in task.wrong]
     wrong += [(task, text.format(name=task.name)) for task in (*HUMANEVAL, *MBPP) for text in ANYWHERE_WRONG]
@@ -50,7 +50,7 @@ def test_right_and_wrong_programs_are_told_apart_without_exception() -> None:
 
 
 def test_the_wrapping_does_not_matter() -> None:
-    """As the body alone, the whole function, between markers, in a fence with words round it."""
+    """As the body alone, the whole function, between tags, in a code fence with text around it."""
     task = HUMANEVAL[2]
     body, head = task.right[0], task.row["prompt"]
     for text in (
@@ -95,7 +95,7 @@ def test_the_wrapping_does_not_matter() -> None:
     ],
 )
 def test_every_shape_of_tests(row: dict[str, Any], right: str, wrong: str) -> None:
-    """MBPP's asserts, standard input and output, function calls, methods of a class, objects of the program's own."""
+    """MBPP asserts, standard input and output, function calls, class methods, custom objects."""
     code = CATALOGUE["code"].batch
     assert code is not None
     good, bad = code([Item(right, "", row), Item(wrong, "", row)], markers=MARKERS)
@@ -121,7 +121,7 @@ NUMBER, LIST = "def make_input(n): return (n,)", "def make_input(n): return ([0]
     ids=["cached", "by length and ends", "burning", "only burning", "worked out beforehand"],
 )  # fmt: skip
 def test_a_program_cannot_hide_how_its_time_grows(generator: str, program: str) -> None:
-    """Nothing is remembered between two calls, and time that does not grow with the input hides nothing."""
+    """Nothing is cached between two calls, and constant overhead hides nothing."""
     batch = CATALOGUE["algorithm"].batch
     assert batch is not None
     row = {"entry_point": "f", "make_input": generator, "sizes": [4000, 16000], "max_power": 1}
@@ -134,7 +134,7 @@ def test_a_program_cannot_hide_how_its_time_grows(generator: str, program: str) 
     "changed", [{"sizes": "4000, 16000"}, {"sizes": [16000, 16000]}, {"sizes": None}, {"max_power": "line"}]
 )
 def test_a_row_that_cannot_be_measured_costs_itself_alone(changed: dict[str, Any]) -> None:
-    """It says what the row needs; its neighbour, with sizes from a CSV, is measured."""
+    """The message says what the row needs; its neighbor, with sizes from a CSV, is measured."""
     batch = CATALOGUE["algorithm"].batch
     assert batch is not None
     row = {"entry_point": "f", "make_input": "def make_input(n): return (n,)", "sizes": "[4000, 16000]"}

@@ -40,7 +40,7 @@ def solution(text: str) -> str:
 
 @pytest.mark.parametrize("module", ["numbers", "bounds", "answers", "numeric", "exact", "form"])
 def test_the_examples_in_the_docstrings_hold(module: str) -> None:
-    """Each reward's right, wrong and garbage completion earn what its docstring says."""
+    """Each reward's right, wrong and garbage completion earns what its docstring says."""
     result = doctest.testmod(importlib.import_module(f"core.rewards.{module}"))
     assert result.attempted
     assert not result.failed
@@ -60,24 +60,24 @@ def test_the_examples_in_the_docstrings_hold(module: str) -> None:
             ("1 1/2", Fraction(3, 2)),
         ),
         *(("x = 5", 5), ("48/2 = 24", 24), ("5 = x", 5), ("12 m^2", 12)),
-        # None of these states one number.
+        # None of these states exactly one number.
         *((text, None) for text in ("", "none", "70 or 72", "70, 71, 72", "70,71,72", "70 71 72 73", "3/0", "1.2.3")),
         *((text, None) for text in ("H2O", "1,23", "10^3", "x >= 5", "9" * 500, "12:30")),
-        # Written out otherwise: mixed numbers, signs for fractions, thin spaces.
+        # Unusual notation: mixed numbers, fraction characters, thin spaces.
         *(
             (r"3\frac{1}{2}", Fraction(7, 2)),
             (r"\frac12", Fraction(1, 2)),
             ("5½", Fraction(11, 2)),
             ("1\u202f000", 1000),
         ),
-        # A sum not done, a bound, a root: none of these is the number in it.
+        # An unevaluated sum, a bound, a root: none of these is the number in it.
         *((text, None) for text in ("36+36", "3 * 3", "2**3", "5-5", "x<3", "> 72", r"\sqrt{5}", r"5\pi", "√5")),
         *(("x = - 5", -5), ("= \N{MINUS SIGN} 5", -5), ("- 5 clips", 5)),
         *(("<b>72</b>", 72), ("=> 72", 72), ("-> 72", 72), ("72</SOLUTION", 72), ("<<48/2=24>>24", 24)),
     ],
 )
 def test_a_short_answer_is_read_exactly_or_not_at_all(text: str, value: Fraction | int | None) -> None:
-    """Numbers are fractions; a text that states several or none has no value."""
+    """Numbers are fractions; a text with several numbers or none has no value."""
     assert single_number(text) == value
 
 
@@ -98,12 +98,12 @@ def test_a_short_answer_is_read_exactly_or_not_at_all(text: str, value: Fraction
     ],
 )
 def test_percent_signs_and_commas_mean_what_the_setting_says(text: str, style: Style, value: Fraction | None) -> None:
-    """50% is 50 or a half; 3,5 is three and a half or no number at all; never guessed."""
+    """50% is 50 or a half; 3,5 is three and a half or not a number; never guessed."""
     assert single_number(text, style) == value
 
 
 def test_numeric_reads_answer_and_reference_alike() -> None:
-    """A setting holds for both sides."""
+    """A setting applies to both sides."""
     assert scored("numeric", solution("50 %"), "50%", percent="fraction") == 1
     assert scored("numeric", solution("0.5"), "50%", percent="fraction") == 1
     assert scored("numeric", solution("50"), "50%", percent="fraction") == 0
@@ -113,7 +113,7 @@ def test_numeric_reads_answer_and_reference_alike() -> None:
 
 
 def test_numeric_does_not_pay_for_naming_many_numbers() -> None:
-    """Every number from 0 to 100 between the markers earns nothing, in one block or in many."""
+    """Listing every number from 0 to 100 between the tags earns nothing, in one block or in many."""
     assert scored("numeric", solution("72")) == 1
     assert scored("numeric", solution(" ".join(map(str, range(101))))) == 0
     assert scored("numeric", "".join(solution(str(n)) for n in range(101))) == 0
@@ -130,7 +130,7 @@ def test_numeric_judges_by_the_markers_where_there_are_any() -> None:
 
 
 def test_numeric_looks_only_where_it_is_told() -> None:
-    """The setting 'where' is obeyed, and only 'anywhere' takes the last number of free text."""
+    """The setting 'where' is followed, and only 'anywhere' takes the last number of free text."""
     assert scored("numeric", "#### 72", where="markers") == 0
     assert scored("numeric", solution("72"), where="boxed") == 0
     assert scored("numeric", solution("72"), where="hashes") == 0
@@ -140,20 +140,20 @@ def test_numeric_looks_only_where_it_is_told() -> None:
 
 
 def test_numeric_tolerance_is_a_difference() -> None:
-    """0.1 + 0.2 style noise needs no tolerance; a tolerance of 0.01 is exactly that."""
+    """Noise as in 0.1 + 0.2 needs no tolerance; a tolerance of 0.01 is exactly that."""
     assert scored("numeric", solution("0.3"), "0.3") == 1
     assert scored("numeric", solution("3.14"), "3.15", tolerance=0.01) == 1
     assert scored("numeric", solution("3.14"), "3.16", tolerance=0.01) == 0
 
 
 def test_a_reference_without_a_number_is_said_to_be_one() -> None:
-    """The reason names the reference, so that a flat reward explains itself."""
+    """The reason blames the reference, which explains a flat reward."""
     score = CATALOGUE["numeric"].function(solution("72"), "", {"response": "Paris"}, markers=MARKERS)
     assert score == Score(0.0, "The reference answer is not a number, so there is nothing to compare with.")
 
 
 def test_forty_repetitions_of_a_marker_do_not_beat_one() -> None:
-    """Repeating any marker loses its part, and never reaches the whole."""
+    """Repeating any tag loses its share, and never reaches the maximum."""
     whole = scored("format", solution("4"))
     assert whole == 1
     for marker in (MARKERS.reasoning_start, MARKERS.reasoning_end, MARKERS.solution_start, MARKERS.solution_end):
@@ -162,7 +162,7 @@ def test_forty_repetitions_of_a_marker_do_not_beat_one() -> None:
 
 
 def test_format_wants_order_content_and_an_end() -> None:
-    """Out of order or empty earns a part only; text after the solution costs a tenth."""
+    """Out of order or empty earns only a share; text after the solution costs a tenth."""
     assert scored("format", "</SOLUTION>4<SOLUTION><end_working_out><start_working_out>") == 0.5
     assert scored("format", solution(" ")) == 0.5
     assert scored("format", solution("4") + " and more") == pytest.approx(0.9)
@@ -170,7 +170,7 @@ def test_format_wants_order_content_and_an_end() -> None:
 
 
 def test_exact_keeps_signs_that_carry_meaning() -> None:
-    """Minus, decimal point and comparison signs are never normalised away."""
+    """Minus, decimal point and comparison signs are never normalized away."""
     assert scored("exact", solution("-5"), "5") == 0
     assert scored("exact", solution("3.5"), "35") == 0
     assert scored("exact", solution("x > y"), "x < y") == 0
@@ -183,7 +183,7 @@ def test_exact_keeps_signs_that_carry_meaning() -> None:
 
 
 def test_length_falls_in_a_straight_line() -> None:
-    """Inside the band 1, half-way out 0.5, beyond the margin 0."""
+    """1 inside the band, 0.5 half-way out, 0 beyond the margin."""
     values = {n: scored("length", "word " * n, minimum=10, maximum=20, fall_off=10) for n in (0, 5, 10, 20, 25, 30, 99)}
     assert values == {0: 0, 5: 0.5, 10: 1, 20: 1, 25: 0.5, 30: 0, 99: 0}
     assert scored("length", "abc", unit="characters", minimum=3, maximum=3) == 1
@@ -191,7 +191,7 @@ def test_length_falls_in_a_straight_line() -> None:
 
 @pytest.mark.parametrize("name", [name for name in CATALOGUE if name != "judge"])
 def test_every_reward_stays_between_0_and_1_on_odd_input(name: str) -> None:
-    """Empty, huge, markers only, control characters, braces: a score in [0, 1] and no error."""
+    """Empty, huge, tags only, control characters, braces: a score in [0, 1] and no error."""
     odd = [
         "",
         " ",
@@ -215,7 +215,7 @@ def test_every_reward_stays_between_0_and_1_on_odd_input(name: str) -> None:
 
 @pytest.mark.parametrize("preset", ["math", "short_answer", "arithmetic", "algebra"])
 def test_right_beats_wrong_beats_garbage_for_every_preset(preset: str) -> None:
-    """The order that training needs, with the form kept in both answers."""
+    """The order that training needs, with both answers in the right format."""
     total = core.rewards.compose(RewardSection(preset_name=preset), MARKERS)
     row = {"instruction": "6 x 12?", "response": "72"}
     right, wrong, garbage = (total(text, "", row).total for text in (solution("72"), solution("73"), "hm"))
@@ -225,7 +225,7 @@ def test_right_beats_wrong_beats_garbage_for_every_preset(preset: str) -> None:
 
 
 def test_a_reward_that_raises_scores_0_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One broken part never ends a run, and the other parts still count."""
+    """One broken component never ends a run, and the others still count."""
 
     def broken(*_: object, **__: object) -> Score:
         raise RuntimeError("no luck")
@@ -258,21 +258,21 @@ def test_every_problem_of_a_reward_is_named_with_its_path() -> None:
 
 
 def test_a_band_that_is_upside_down_is_refused() -> None:
-    """A shortest length above the longest can pay nobody."""
+    """With a minimum length above the maximum, nothing could earn anything."""
     parts = (RewardComponent(name="length", params={"minimum": 10, "maximum": 5}),)
     with pytest.raises(InvalidConfig, match=r"reward\.components\.0\.params\.minimum"):
         core.rewards.resolve(RewardSection(type="composite", components=parts))
 
 
 def test_an_unknown_preset_is_refused_with_the_known_ones() -> None:
-    """The message helps to pick another."""
+    """The message helps to choose another."""
     with pytest.raises(InvalidConfig, match="did you mean math"):
         core.rewards.resolve(RewardSection(preset_name="maths"))
 
 
 @pytest.mark.parametrize("name", list(CATALOGUE))
 def test_defaults_satisfy_their_own_limits(name: str) -> None:
-    """What the wizard shows first is valid."""
+    """The wizard's initial values are valid."""
     for param in CATALOGUE[name].params:
         assert param.problem(param.default) is None
     assert json.dumps(CATALOGUE[name].json())
@@ -306,13 +306,13 @@ def check_gsm8k(path: Path) -> int:
 
 
 def test_the_math_reward_tells_right_from_wrong_on_real_rows() -> None:
-    """Each of 40 rows of GSM8K: reference read, right answer 1 in several spellings, changed number 0."""
+    """For each of 40 GSM8K rows: reference read, right answer 1 in several notations, changed number 0."""
     assert check_gsm8k(FIXTURE) == 40
 
 
 @pytest.mark.parametrize(("name", "rows"), [("train", 7473), ("test", 1319)])
 def test_the_math_reward_tells_right_from_wrong_on_all_of_gsm8k(name: str, rows: int) -> None:
-    """The same, on the whole data where it lies beside the project."""
+    """The same on the whole dataset, if it is next to the project."""
     path = REAL / f"{name}.jsonl"
     if not path.is_file():
         pytest.skip(f"{path} is not here; the 40 rows of the fixture were checked")
@@ -325,7 +325,7 @@ IN_SANDBOX = {"code", "syntax", "style", "algorithm", "python", "reasoning_gym",
 
 @pytest.mark.parametrize("name", sorted(set(CATALOGUE) - IN_SANDBOX))
 def test_without_markers_the_whole_answer_counts(name: str) -> None:
-    """Free text has none: the target is the reference itself, and every reward takes it."""
+    """Without tags, the target is the reference itself, and every reward accepts it."""
     target = warm_up_target({"response": "Paris is the capital."}, BARE)
     assert target == "Paris is the capital."
     row = {"instruction": "?", "response": target, "choices": ["A", "B"], "context": target, "schema": {}}
@@ -344,7 +344,7 @@ def _only(name: str) -> RewardSection:
 
 
 def test_solution_markers_are_set_together_or_not_at_all() -> None:
-    """One alone could not be found again."""
+    """A single one could not be found in an answer."""
     assert marker_checks(BARE) == []
     (problem,) = marker_checks(BARE.model_copy(update={"solution_start": "<A>"}))
     assert problem[0] == "dataset.solution_end"

@@ -1,4 +1,4 @@
-"""The system call filter decides correctly on both architectures, including the one not at hand."""
+"""The system call filter decides correctly on both architectures, including the one not present."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def decided(program: bytes, number: int, audit: int, arguments: tuple[int, ...])
 
 @pytest.fixture(params=["x86_64", "aarch64"])
 def ask(request: pytest.FixtureRequest) -> Ask:
-    """Ask the filter of a processor about a call by name or number."""
+    """Ask the filter of an architecture about a system call by name or number."""
     machine = request.param
     column = 0 if machine == "x86_64" else 1
     programs = {judge: seccomp.build(machine, judge=judge) for judge in (False, True)}
@@ -62,7 +62,7 @@ def ask(request: pytest.FixtureRequest) -> Ask:
 
 
 def test_reading_is_allowed_and_writing_is_not(ask: Ask) -> None:
-    """By the flags of opening."""
+    """Based on the flags of open."""
     assert ask(OPENAT, 0, 0, os.O_RDONLY | os.O_CLOEXEC) == 0
     for flags in (os.O_WRONLY, os.O_RDWR, os.O_CREAT, os.O_TRUNC, os.O_ASYNC, os.O_TMPFILE):
         assert ask(OPENAT, 0, 0, flags) == EPERM
@@ -76,7 +76,7 @@ def test_descriptors_have_no_owner_signal_lock_lease_notice_or_size(ask: Ask, co
 
 
 def test_flags_may_be_set_but_not_signals_on_arrival(ask: Ask) -> None:
-    """O_NONBLOCK, but no O_ASYNC; the same by ioctl."""
+    """O_NONBLOCK, but not O_ASYNC; the same for ioctl."""
     assert ask(FCNTL, 0, 4, os.O_NONBLOCK) == 0
     assert ask(FCNTL, 0, 4, os.O_NONBLOCK | os.O_ASYNC) == EPERM
     assert [ask(FCNTL, 0, command) for command in (0, 1, 2, 3, 1030)] == [0] * 5
@@ -86,7 +86,7 @@ def test_flags_may_be_set_but_not_signals_on_arrival(ask: Ask) -> None:
 
 
 def test_limits_may_be_read_of_itself_alone(ask: Ask) -> None:
-    """No limit is set, and none of another process is read."""
+    """No limit can be set, and none of another process can be read."""
     assert ask(PRLIMIT, 0, 7, 0, 1 << 40) == 0
     assert ask(PRLIMIT, 0, 7, 1 << 40, 0) == EPERM
     assert ask(PRLIMIT, 0, 7, 1, 0) == EPERM
@@ -94,7 +94,7 @@ def test_limits_may_be_read_of_itself_alone(ask: Ask) -> None:
 
 
 def test_what_else_depends_on_arguments(ask: Ask) -> None:
-    """Huge pages, the properties of the process, the clocks of others."""
+    """Huge pages, process attributes, clocks of other processes."""
     assert ask(MMAP, 0, 4096, 3, 0x22) == 0
     assert ask(MMAP, 0, 4096, 3, 0x22 | 0x40000) == EPERM
     assert ask(PRCTL, 15) == 0
@@ -105,7 +105,7 @@ def test_what_else_depends_on_arguments(ask: Ask) -> None:
 
 
 def test_unknown_calls_are_refused(ask: Ask) -> None:
-    """What a later kernel adds is refused before anyone knows it; other tables of calls end the process."""
+    """Calls that a later kernel adds are refused; those of other call tables kill the process."""
     assert ask(435) == ENOSYS  # clone3, so that the C library asks for clone
     assert [ask(number) for number in (424, 451, 457, 463, 600, 0x3FFFFFFF)] == [ENOSYS] * 6
     assert ask(0x40000000) == ENOSYS
@@ -114,7 +114,7 @@ def test_unknown_calls_are_refused(ask: Ask) -> None:
 
 
 def test_few_calls_are_allowed_with_any_arguments(ask: Ask) -> None:
-    """Of the 450 and more that there are; the judge may two more."""
+    """Out of more than 450; the judge has two more."""
     allowed = {number for number in range(600) if ask(number) == 0}
     assert 60 < len(allowed) < 90
     more = {number for number in range(600) if ask(number, judge=True) == 0} - allowed
@@ -122,5 +122,5 @@ def test_few_calls_are_allowed_with_any_arguments(ask: Ask) -> None:
 
 
 def test_other_processors_have_no_filter() -> None:
-    """Their numbers are not known here."""
+    """Their call numbers are unknown here."""
     assert seccomp.build("riscv64") is None

@@ -1,7 +1,7 @@
 # ruff: noqa: E501 - cases, one a line
 """docs/rewards-table.md: every reward on a right, a wrong, a garbage, an empty and an adversarial answer.
 
-``UPDATE_DOCS=1 pytest tests/unit/core/rewards/test_table.py`` writes the page again.
+``UPDATE_DOCS=1 pytest tests/unit/core/rewards/test_table.py`` rewrites the page.
 """
 
 from __future__ import annotations
@@ -181,7 +181,7 @@ def rows() -> Iterator[str]:
 
 
 def test_every_reward_has_its_row_of_cases() -> None:
-    """No reward is without cases, but those that say why."""
+    """Every reward has cases, except those with a stated reason."""
     assert set(CASES) | set(NOT_HERE) == set(CATALOGUE)
 
 
@@ -189,7 +189,7 @@ def test_every_reward_has_its_row_of_cases() -> None:
 @pytest.mark.skipif(protection().level is None, reason="no sandbox on this machine")
 @pytest.mark.skipif(not embedding.available(), reason="the embedding model is not installed")
 def test_the_page_says_what_the_rewards_give() -> None:
-    """Each score on docs/rewards-table.md is the one that the reward gives now."""
+    """Each score in docs/rewards-table.md is the reward's current one."""
     text = "\n".join(
         (
             "# Scores of each reward",
@@ -213,7 +213,7 @@ def test_the_page_says_what_the_rewards_give() -> None:
 @pytest.mark.skipif(protection().level is None, reason="no sandbox on this machine")
 @pytest.mark.parametrize("name", [name for name in CASES if CATALOGUE[name].verifies])
 def test_right_earns_more_than_all_else_where_truth_is_checked(name: str) -> None:
-    """The order that training needs, for every verifying reward; the right answer earns all."""
+    """For every verifying reward; the right answer earns the maximum."""
     right, *others = scores(name)
     assert right == 1
     assert right > max(others)
@@ -221,7 +221,7 @@ def test_right_earns_more_than_all_else_where_truth_is_checked(name: str) -> Non
 
 @pytest.mark.parametrize("name", ["length", "form", "repetition"])
 def test_repeated_keywords_earn_next_to_nothing(name: str) -> None:
-    """Repeating keywords forty times earns next to nothing from format rewards."""
+    """Forty repetitions earn next to nothing from format rewards."""
     score = {"length": "own_words", "form": "format"}.get(name, name)
     params = {param.name: param.default for param in CATALOGUE[score].params}
     assert (
@@ -239,7 +239,7 @@ def read(path: Path) -> list[dict[str, str]]:
 
 @pytest.mark.skipif(not GSM8K.is_file(), reason="GSM8K is not beside the project, in ../shared/data/gsm8k")
 def test_mathematics_pays_every_gsm8k_solution_and_none_with_another_number() -> None:
-    """1 for the reference solution of all 1,319 test rows, 0 for the same text with its final number changed."""
+    """For all 1,319 test rows: 1 for the reference solution, 0 for the same text with another final number."""
     found = read(GSM8K)
     assert len(found) == 1319
     batch = CATALOGUE["math"].batch

@@ -1,4 +1,4 @@
-"""Form fields made from the configuration's models: words for a person, and what they say of a value."""
+"""Form fields made from the configuration's models: readable names, and hints about their values."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ FIELDS = [form_field(section, name, {}, {}) for section in SECTIONS for name in 
 
 @pytest.mark.parametrize("field", [one for one in FIELDS if one.kind == "choice"], ids=lambda one: one.path)
 def test_every_option_has_a_name(field: FormField) -> None:
-    """A select shows no raw value such as ``adamw_torch``; names that are spelled like it are all right."""
+    """A select shows no raw value such as ``adamw_torch``; names that are spelled like it are fine."""
     for value, title in field.choices:
         assert title != value or value in {"bfloat16", "float16", "float32"}, value
         assert not re.search(r"[a-z]_[a-z]", title)
 
 
 def test_a_field_names_its_default_and_usual_range() -> None:
-    """What is suggested comes before the format's own default; a field without a default names none."""
+    """The suggestion overrides the format's default; a field without a default names none."""
     rate = form_field("training", "learning_rate", {}, {}, {"learning_rate": 5e-5})
     assert rate.facts == "Default: 5e-5 · Suggested: 1e-5 to 2e-4"
     assert form_field("training", "optim", {}, {}, {}).facts == "Default: AdamW"
@@ -36,7 +36,7 @@ def test_a_folded_group_leaves_out_what_is_not_set() -> None:
 
 
 def test_a_switch_is_on_or_off_like_a_choice() -> None:
-    """Beside each other in a folded group they are spelled alike."""
+    """Next to each other in a collapsed group they are spelled alike."""
     assert form_field("dataset", "deduplicate", {}, {}).shown == "Remove duplicates: Off"
     personal = form_field("dataset", "drop_personal", {"drop_personal": True}, {})
     assert personal.shown == "Remove rows with secrets or email addresses: On"

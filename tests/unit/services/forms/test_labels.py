@@ -1,4 +1,4 @@
-"""What things are called on pages: titles in place of ids, paths and field names."""
+"""Names on pages: titles instead of ids, paths and field names."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ RAW = re.compile(r"\b[a-z]+_[a-z_]+\b")
     ],
 )
 def test_a_refusal_names_fields_as_the_page_does(changes: dict[str, Any]) -> None:
-    """Programs get paths; a person gets titles, in the message and in front of it."""
+    """API clients get paths; users get titles, in the message and before it."""
     with pytest.raises(InvalidConfig) as refused:
         parse({**TINY, **changes})
     for path, words in refused.value.problems:
@@ -46,7 +46,7 @@ def test_a_refusal_names_fields_as_the_page_does(changes: dict[str, Any]) -> Non
     ],
 )
 def test_what_is_no_field_stays(text: str) -> None:
-    """A person's columns, values and addresses."""
+    """A user's columns, values and addresses."""
     assert in_words(text) == text
 
 

@@ -1,4 +1,4 @@
-"""The table of kinds."""
+"""The table of job kinds."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CREATED = "2026-01-01T00:00:00+00:00"
 
 
 def test_every_kind_has_an_entry() -> None:
-    """And no two share an event, a page or the name of their id."""
+    """No two share an event, a page or an id name."""
     assert set(KINDS) == set(JobKind)
     for name in ("event", "address", "id_name", "word"):
         assert len({getattr(kind, name) for kind in KINDS.values()}) == len(KINDS), name
@@ -29,7 +29,7 @@ def test_every_kind_has_an_entry() -> None:
 
 @pytest.mark.parametrize("kind", JobKind)
 def test_what_is_told_and_shown_are_facts(kind: JobKind) -> None:
-    """A misspelt name would be an error with the first job of the kind."""
+    """A misspelled name would fail with the first job of that kind."""
     known = {field.name for field in fields(JobFacts)} | {
         name for name, value in vars(JobFacts).items() if isinstance(value, property)
     }
@@ -38,12 +38,12 @@ def test_what_is_told_and_shown_are_facts(kind: JobKind) -> None:
 
 @pytest.mark.parametrize("kind", JobKind)
 def test_the_events_are_in_the_documentation(kind: JobKind) -> None:
-    """Programs listen to them."""
+    """API clients listen to them."""
     assert f"`{KINDS[kind].event}`" in (PROJECT / "docs" / "api.md").read_text("utf-8")
 
 
 def test_a_payload_names_the_id_as_its_kind_does(tmp_path: Path) -> None:
-    """And tells what the documentation says of it."""
+    """Its content matches the documentation."""
     stage = Stage(tmp_path / "home")
     stage.add("one", "export", session_id="r1", error="It broke.")
     assert KINDS[JobKind.EXPORT].payload(stage.job("one").facts()) == {
@@ -53,7 +53,7 @@ def test_a_payload_names_the_id_as_its_kind_does(tmp_path: Path) -> None:
 
 
 def content(kind: JobKind) -> dict[str, Any]:
-    """A config.json as a start writes it."""
+    """A config.json as written by a start."""
     config = dump(parse(tiny("mine")))
     asked = {"label": "tiny", "model_path": "builtin:tiny", "resolved": {"kind": "transformers", "base": "tiny"}}
     common = {"kind": str(kind), "created_at": CREATED, "name": "mine"}
@@ -76,7 +76,7 @@ def test_a_row_is_made_of_config_json_alone(kind: JobKind) -> None:
 
 @pytest.mark.parametrize("kind", JobKind)
 def test_a_damaged_config_json_makes_no_row(kind: JobKind) -> None:
-    """Whatever is missing or of another type is refused in one of three ways."""
+    """Missing or mistyped values are refused in one of three ways."""
     whole = content(kind)
     for name in ("kind", "created_at", *({"config"} & {*whole}), *({"models", "format"} & {*whole})):
         with pytest.raises((ValueError, KeyError, TypeError)):

@@ -1,4 +1,4 @@
-"""What is read of a job's files and told."""
+"""What is read from a job's files and sent."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def stage(tmp_path: Path) -> Stage:
 
 @pytest.fixture
 def reader(stage: Stage) -> Reader:
-    """Of a job that was started."""
+    """The reader of a started job."""
     run_dir = stage.add("one", state="starting")
     job = stage.job("one")
     job.worker = stage.launcher.start(run_dir)
@@ -31,7 +31,7 @@ def told(stage: Stage, event: str, what: str) -> list[Any]:
 
 
 def test_each_row_is_told_once_and_in_order(stage: Stage, reader: Reader) -> None:
-    """How far it was read stands in the database once the rows are out."""
+    """The database stores the position once the rows are sent."""
     for steps in ((1, 2), (3,)):
         stage.rows("one", *steps)
         reader.poll()
@@ -56,7 +56,7 @@ def test_half_a_row_waits_for_its_end(stage: Stage, reader: Reader) -> None:
 
 
 def test_only_what_is_new_is_told(stage: Stage, reader: Reader) -> None:
-    """A status that says the same again is no event, nor is another worker's."""
+    """A repeated status is not an event, nor is another worker's."""
     stage.say("one", JobState.RUNNING, phase="train", step=1)
     for _ in range(3):
         reader.look_again()
@@ -66,7 +66,7 @@ def test_only_what_is_new_is_told(stage: Stage, reader: Reader) -> None:
 
 
 def test_a_stop_that_was_asked_for_stays_shown(stage: Stage, reader: Reader) -> None:
-    """Whatever the worker still says, until its last word, which is not the reader's to record."""
+    """Whatever the worker still reports, until its final status, which the reader does not record."""
     reader.job.state = "stopping"
     stage.database.update("one", state="stopping")
     stage.say("one", JobState.RUNNING, phase="train", step=2)
@@ -79,7 +79,7 @@ def test_a_stop_that_was_asked_for_stays_shown(stage: Stage, reader: Reader) -> 
 
 
 def test_a_file_that_was_written_anew_is_read_from_its_start(stage: Stage, reader: Reader) -> None:
-    """It is shorter than what was read of it."""
+    """It is shorter than what was already read."""
     stage.rows("one", 1, 2, 3)
     reader.poll()
     stage.files("one").metrics.unlink()

@@ -8,7 +8,7 @@ from services.jobs.slots import Slots
 
 
 def test_a_job_has_the_lowest_free_slot_until_it_gives_it_back() -> None:
-    """Asked for again, it keeps the one it has."""
+    """Requested again, it keeps its slot."""
     slots = Slots({"local": 1, "cluster": 2})
     assert [slots.hold("cluster", job) for job in ("a", "b", "a")] == [0, 1, 0]
     assert (slots.free("cluster"), slots.free("local")) == (False, True)
@@ -17,7 +17,7 @@ def test_a_job_has_the_lowest_free_slot_until_it_gives_it_back() -> None:
 
 
 def test_a_job_that_is_already_running_counts_even_without_a_free_slot() -> None:
-    """Nothing else is started before both are gone."""
+    """Nothing else is started until both have ended."""
     slots = Slots({"local": 1})
     assert [slots.hold("local", job) for job in ("a", "b")] == [0, 1]
     slots.release("a")
@@ -28,7 +28,7 @@ def test_a_job_that_is_already_running_counts_even_without_a_free_slot() -> None
 
 
 def test_an_unknown_launcher_has_no_slots() -> None:
-    """A job for it waits."""
+    """A job for it stays queued."""
     slots = Slots({"local": 1})
     assert not slots.free("elsewhere")
     with pytest.raises(KeyError):

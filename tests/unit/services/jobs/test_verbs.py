@@ -1,4 +1,4 @@
-"""Queue, stop, resume and delete, whatever the kind."""
+"""Queue, stop, resume and delete, for every kind."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def statuses(stage: Stage) -> list[tuple[str, Any]]:
 
 @pytest.mark.parametrize("kind", JobKind)
 def test_every_change_is_told(stage: Stage, kind: JobKind) -> None:
-    """By the event of its kind."""
+    """With the event of its kind."""
     jobs, event = verbs(stage, kind), KINDS[kind].event
     stage.add("one", kind)
     jobs.announce("one")
@@ -42,7 +42,7 @@ def test_every_change_is_told(stage: Stage, kind: JobKind) -> None:
 
 
 def test_a_job_that_cannot_be_written_leaves_nothing(stage: Stage) -> None:
-    """Neither a folder nor a row nor a word."""
+    """Neither a folder, a row nor an event."""
 
     def full(_run_dir: Any) -> None:
         raise OSError("No space left on device")
@@ -55,7 +55,7 @@ def test_a_job_that_cannot_be_written_leaves_nothing(stage: Stage) -> None:
 
 
 def test_a_second_job_of_one_id_leaves_the_first_alone(stage: Stage) -> None:
-    """Its folder stays as it is."""
+    """Its folder is unchanged."""
     run_dir = stage.add("one")
     with pytest.raises(FileExistsError):
         verbs(stage).queue("one", {"kind": "train"})
@@ -63,7 +63,7 @@ def test_a_second_job_of_one_id_leaves_the_first_alone(stage: Stage) -> None:
 
 
 def test_what_waits_or_runs_is_neither_resumed_nor_deleted(stage: Stage) -> None:
-    """A resume leaves it as it is, a deletion says what to do first."""
+    """Resume changes nothing, Delete says what to do first."""
     stage.add("one")
     for state in ("queued", "running"):
         stage.database.update("one", state=state)
@@ -82,7 +82,7 @@ def test_what_cannot_go_on_says_so(stage: Stage, state: str) -> None:
 
 
 def test_a_job_without_its_folder_cannot_be_resumed(stage: Stage) -> None:
-    """But deleted."""
+    """But it can be deleted."""
     run_dir = stage.add("one", state="crashed")
     run_dir.config.unlink()
     run_dir.path.rmdir()
@@ -93,7 +93,7 @@ def test_a_job_without_its_folder_cannot_be_resumed(stage: Stage) -> None:
 
 
 def test_a_run_that_an_export_waits_for_is_kept(stage: Stage) -> None:
-    """Until that is over."""
+    """Until the export has ended."""
     stage.add("one", state="completed")
     stage.add("two", "export", config={"session_id": "one"})
     with pytest.raises(Conflict, match="in use by the export 'two'"):
@@ -103,7 +103,7 @@ def test_a_run_that_an_export_waits_for_is_kept(stage: Stage) -> None:
 
 
 def test_an_export_that_waited_to_be_compared_again_is_complete_once_more(stage: Stage) -> None:
-    """A stop takes it out of the queue, and its files are what they were."""
+    """A stop removes it from the queue, and its files are unchanged."""
     run_dir = stage.add("one", "export")
     run_dir.files.mkdir()
     run_dir.result.write_text('{"files": [{"name": "model.gguf"}]}')

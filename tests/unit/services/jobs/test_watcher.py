@@ -1,4 +1,4 @@
-"""The watcher, with workers that are numbers and a clock that stands still; real processes are in tests/fault."""
+"""The watcher, with workers that are numbers and a clock that stands still; tests/fault has real processes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def stage(tmp_path: Path) -> Stage:
 
 
 def running(stage: Stage, job_id: str = "one", **said: Any) -> JobDir:
-    """A job whose worker is at it."""
+    """A job with a live worker."""
     run_dir = stage.add(job_id)
     stage.tick()
     stage.say(job_id, JobState.RUNNING, **{"phase": "train", **said})
@@ -38,7 +38,7 @@ def verbs(stage: Stage) -> Jobs:
 
 
 def test_one_job_at_a_time_in_the_order_of_the_queue(stage: Stage) -> None:
-    """The next begins once the process of the one before is gone, and not with its last word: it has the memory."""
+    """The next starts once the previous process has exited, not at its final status: it still holds the memory."""
     for name in ("one", "two"):
         stage.add(name)
     stage.tick()
@@ -52,7 +52,7 @@ def test_one_job_at_a_time_in_the_order_of_the_queue(stage: Stage) -> None:
 
 
 def test_a_worker_that_does_not_leave_after_its_last_word_is_ended(stage: Stage) -> None:
-    """It has twenty seconds; the next job waits for it to be gone all the same."""
+    """It gets twenty seconds; the next job waits for its exit in any case."""
     for name in ("one", "two"):
         stage.add(name)
     stage.tick()
@@ -65,7 +65,7 @@ def test_a_worker_that_does_not_leave_after_its_last_word_is_ended(stage: Stage)
 
 
 def test_a_launcher_runs_as_many_jobs_as_it_has_slots(tmp_path: Path) -> None:
-    """Each launcher has its own; a job waits for its launcher alone."""
+    """Each launcher has its own; a job waits only for its launcher."""
     stage = Stage(tmp_path / "home", local=FakeLauncher(), cluster=FakeLauncher(slots=2))
     for name, launcher in (("a", "local"), ("b", "local"), ("c", "cluster"), ("d", "cluster"), ("e", "cluster")):
         stage.add(name, launcher=launcher)
@@ -78,7 +78,7 @@ def test_a_launcher_runs_as_many_jobs_as_it_has_slots(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_keeps_a_job_at_its_place(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is tried again after some seconds, and not before."""
+    """It is retried after some seconds, not earlier."""
 
     def full(job: JobDir) -> Handle:
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -96,7 +96,7 @@ def test_a_full_disk_keeps_a_job_at_its_place(stage: Stage, monkeypatch: pytest.
 
 
 def test_no_job_starts_while_a_folder_is_moved(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However it came into the queue; it keeps its place and says why it waits."""
+    """However it was queued; it keeps its place and says why it waits."""
     for name in ("one", "two"):
         stage.add(name)
     monkeypatch.setattr(stage.watcher, "_held", lambda: True)
@@ -130,7 +130,7 @@ def test_a_worker_that_cannot_be_started_fails_and_the_next_one_starts(
 
 
 def test_a_worker_that_leaves_with_its_last_word_did_not_vanish(stage: Stage) -> None:
-    """However close both are to each other."""
+    """However close together the two are."""
     running(stage)
     stage.say("one", JobState.COMPLETED, message="Done")
     stage.leave("one")
@@ -141,7 +141,7 @@ def test_a_worker_that_leaves_with_its_last_word_did_not_vanish(stage: Stage) ->
 
 @pytest.mark.parametrize(("checkpoint", "advice"), [(None, "no checkpoint yet"), (4, "checkpoint at step 4 was saved")])
 def test_a_worker_that_vanished_crashed(stage: Stage, checkpoint: int | None, advice: str) -> None:
-    """The page says what is left of it, also of what it had not said itself."""
+    """The page says what is left, even if the worker had not reported it."""
     run_dir = running(stage)
     if checkpoint is not None:
         (run_dir.checkpoints / f"checkpoint-{checkpoint}").mkdir(parents=True)
@@ -154,7 +154,7 @@ def test_a_worker_that_vanished_crashed(stage: Stage, checkpoint: int | None, ad
 
 
 def test_whether_it_lives_is_asked_twice_a_second(stage: Stage) -> None:
-    """However often the watcher looks at the files."""
+    """However often the watcher checks the files."""
     running(stage)
     before = stage.launcher.looks
     stage.tick(100, seconds=0.05)
@@ -162,7 +162,7 @@ def test_whether_it_lives_is_asked_twice_a_second(stage: Stage) -> None:
 
 
 def test_stop_now_is_pressed_after_a_while(stage: Stage) -> None:
-    """First by a request, then by SIGTERM, then by SIGKILL; one that vanished under it was stopped."""
+    """First by request, then SIGTERM, then SIGKILL; one that vanishes meanwhile counts as stopped."""
     running(stage)
     verbs(stage).stop("one")
     stage.database.update("one", stop_now_at=stage.clock.time())
@@ -179,7 +179,7 @@ def test_stop_now_is_pressed_after_a_while(stage: Stage) -> None:
 
 
 def test_an_earlier_starts_last_word_ends_nothing(stage: Stage) -> None:
-    """It lies there until the new worker speaks."""
+    """It stays in the file until the new worker writes."""
     running(stage)
     stage.say("one", JobState.STOPPED)
     stage.leave("one")
@@ -193,7 +193,7 @@ def test_an_earlier_starts_last_word_ends_nothing(stage: Stage) -> None:
 
 
 def test_a_phase_is_told_in_the_one_word_that_programs_know(stage: Stage) -> None:
-    """Inside, a job runs and has a phase; a stop is shown whatever the phase, and an end has none."""
+    """Internally, a job runs and has a phase; a stop is shown in any phase, and an ended job has none."""
     running(stage)
     stage.say("one", JobState.RUNNING, phase="evaluate")
     stage.tick()
@@ -211,9 +211,9 @@ def test_a_phase_is_told_in_the_one_word_that_programs_know(stage: Stage) -> Non
 
 
 def test_a_stop_while_the_worker_is_being_started_is_not_lost(stage: Stage) -> None:
-    """The old request is cleared before the job leaves the queue, so this one stays for the worker to read."""
+    """The old request is cleared before the job leaves the queue, so the worker can read this one."""
     run_dir = stage.add("one")
-    run_dir.write_control(Control(stop=True, now=True))  # of an earlier start
+    run_dir.write_control(Control(stop=True, now=True))  # from an earlier start
     start = stage.launcher.start
 
     def start_and_stop(job: JobDir) -> Handle:
@@ -237,7 +237,7 @@ def test_a_stop_while_it_waits_takes_it_out_of_the_queue(stage: Stage) -> None:
 
 @pytest.mark.parametrize("found", [True, False])
 def test_a_server_that_died_while_it_started_a_worker(stage: Stage, found: bool) -> None:
-    """The worker is found; where there is none yet, the job waits again."""
+    """The worker is found; if there is none yet, the job is queued again."""
     run_dir = stage.add("one", state="starting")
     if found:
         stage.launcher.start(run_dir)
@@ -249,7 +249,7 @@ def test_a_server_that_died_while_it_started_a_worker(stage: Stage, found: bool)
 
 
 def test_a_server_that_starts_again_follows_what_runs(stage: Stage) -> None:
-    """The slot is taken, rows are told once, and a worker that vanished meanwhile crashed."""
+    """The slot is taken, rows are sent once, and a worker that vanished meanwhile crashed."""
     running(stage)
     stage.add("two")
     stage.rows("one", 1, 2)

@@ -1,4 +1,4 @@
-"""Settings that are changed in the app."""
+"""Settings changed in the app."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def home(tmp_path: Path) -> Home:
 
 
 def test_a_change_holds_at_once_and_keeps_the_rest(home: Home) -> None:
-    """For every reader, and only for the file's owner."""
+    """For every reader, and readable only by the file's owner."""
     PreferenceStore(home).change({"theme": "dark", "hf_token": "hf_secret"})
     PreferenceStore(home).change({"trash_days": 7})
     assert PreferenceStore(home).get() == Preferences(theme="dark", hf_token="hf_secret", trash_days=7)
@@ -31,7 +31,7 @@ def test_a_change_holds_at_once_and_keeps_the_rest(home: Home) -> None:
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"theme": "pink"}', '{"trash_days": "soon"}', '{"hf_token": "a b"}'])
 def test_a_damaged_file_is_kept_aside_and_the_defaults_hold(home: Home, text: str) -> None:
-    """Until something is saved, the person is told."""
+    """The user is told until something is saved."""
     home.preferences.write_text(text)
     store = PreferenceStore(home)
     assert (store.trash_days(), store.get()) == (0, Preferences())
@@ -58,7 +58,7 @@ def test_a_file_that_cannot_be_read_just_now_stays(home: Home, monkeypatch: pyte
 
 
 def test_a_file_of_a_later_version_is_read(home: Home) -> None:
-    """What is not known here is left out."""
+    """Unknown settings are ignored."""
     home.preferences.write_text(json.dumps({"theme": "dark", "hologram": True}))
     assert PreferenceStore(home).get().theme == "dark"
 
@@ -83,7 +83,7 @@ def test_a_file_of_a_later_version_is_read(home: Home) -> None:
     ],
 )
 def test_what_cannot_be_used_changes_nothing(home: Home, changes: dict[str, object], words: str) -> None:
-    """The reason names the setting and never repeats what was entered."""
+    """The reason names the setting and never repeats the input."""
     store = PreferenceStore(home)
     with pytest.raises(InvalidInput, match=words) as refused:
         store.change(changes)
@@ -92,7 +92,7 @@ def test_what_cannot_be_used_changes_nothing(home: Home, changes: dict[str, obje
 
 
 def test_every_process_that_asks_the_hub_gets_the_token(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The environment's comes first; neither goes to a job that has no use for it."""
+    """The environment's has precedence; jobs that do not need the Hub get neither."""
     monkeypatch.delenv("HF_TOKEN", raising=False)
     settings = Settings(home)
     assert (hub_token(settings), "HF_TOKEN" in reader_environment(home)) == ("", False)
@@ -106,5 +106,5 @@ def test_every_process_that_asks_the_hub_gets_the_token(home: Home, monkeypatch:
 
 
 def test_the_token_is_in_no_repr() -> None:
-    """So that no log has it."""
+    """So that it is never logged."""
     assert "hf_secret" not in repr(Preferences(hf_token="hf_secret"))

@@ -21,7 +21,7 @@ from services.machine.webhook import EVENT, Webhook
 
 
 class Listener(ThreadingHTTPServer):
-    """Takes what is posted, and answers as a test wants."""
+    """Receives posts, and responds as a test wants."""
 
     daemon_threads = True
 
@@ -82,7 +82,7 @@ def ends(status: str, session_id: str = "run-1", **more: Any) -> dict[str, Any]:
 
 
 def test_each_end_of_a_run_is_posted_once(store: PreferenceStore, hook: Webhook, listener: Listener) -> None:
-    """However often it is announced; a resumed run ends again. Nothing of ours goes along but the facts."""
+    """However often it is announced; a resumed run ends again. Only the facts are sent, nothing private."""
     store.change({"webhook_url": listener.url, "hf_token": "hf_secret"})
     for status in ("queued", "training", "stopped", "stopped", "queued", "training", "failed"):
         hook.heard(EVENT, ends(status, error="It broke." if status == "failed" else None))
@@ -100,7 +100,7 @@ def test_each_end_of_a_run_is_posted_once(store: PreferenceStore, hook: Webhook,
 def test_a_run_that_ends_does_not_wait_for_the_webhook(
     store: PreferenceStore, hook: Webhook, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The event returns while the other side has not answered, and when more ends wait than are kept."""
+    """The event returns before the response, and even if the queue is full."""
     store.change({"webhook_url": "http://127.0.0.1:9/"})
     held, begun = threading.Event(), threading.Event()
 
@@ -159,7 +159,7 @@ def test_an_endless_answer_is_cut_off(store: PreferenceStore, hook: Webhook, lis
 def test_an_answer_that_drips_is_given_up(
     store: PreferenceStore, hook: Webhook, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each byte comes within the timeout, and it would never end."""
+    """Each byte arrives within the timeout, but it would never end."""
     monkeypatch.setattr(webhook, "IN_ALL", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as server:
         store.change({"webhook_url": f"http://127.0.0.1:{server.getsockname()[1]}/"})
@@ -180,7 +180,7 @@ def test_an_answer_that_drips_is_given_up(
 
 
 def test_nobody_there_is_said_in_words(store: PreferenceStore, hook: Webhook) -> None:
-    """A refused connection, and a name that leads nowhere."""
+    """A refused connection, and a name that does not resolve."""
     for url in ("http://127.0.0.1:1/", "http://nowhere.invalid/"):
         store.change({"webhook_url": url})
         sent = hook.test()
@@ -205,7 +205,7 @@ def test_the_servers_own_address_is_refused(store: PreferenceStore, listener: Li
     ],
 )  # fmt: skip
 def test_the_address_that_was_reached_is_what_counts(peer: str, refused: bool) -> None:
-    """Link-local addresses are where clouds answer questions about the machine; the own network is allowed."""
+    """Link-local addresses are cloud metadata services; the local network is allowed."""
 
     class Socket:
         def getpeername(self) -> tuple[str, int]:

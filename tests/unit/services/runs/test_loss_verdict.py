@@ -1,4 +1,4 @@
-"""What is said of a run whose method has no reward, from its losses."""
+"""The verdict on a run whose method has no reward, from its losses."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ WIDE = replace(
 
 @pytest.fixture(autouse=True)
 def copying(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A method without a reward is in the list."""
+    """Register a method without a reward."""
     install(monkeypatch)
     monkeypatch.setattr(core.methods, "METHODS", (GRPO, WIDE))
 
@@ -40,7 +40,7 @@ def row_of(**values: Any) -> MetricRow:
 
 
 def steps(losses: Sequence[float | None], **more: Any) -> list[MetricRow]:
-    """A row for each step; one without a loss is of a step whose loss was not finite."""
+    """A row per step; no loss means that it was not finite."""
     known = [{} if loss is None else {"loss": loss} for loss in losses]
     return [row_of(row=n, phase="training", step=n, **one, **more) for n, one in enumerate(known, 1)]
 
@@ -98,7 +98,7 @@ def judged(rows: list[MetricRow], state: JobState = JobState.COMPLETED, **more: 
     ],
 )  # fmt: skip
 def test_a_run_at_work_is_told_by_its_losses(rows: list[MetricRow], level: str, headline: str) -> None:
-    """Held-out rows come first, then the training rows."""
+    """Based on held-out rows first, then on training rows."""
     found = judged(rows, JobState.RUNNING)
     assert (found.outcome, found.level, found.headline) == (Outcome.UNDER_WAY, level, headline)
 
@@ -110,7 +110,7 @@ def test_the_first_evaluation_is_called_what_it_is() -> None:
 
 
 def test_gradients_explode_only_where_the_loss_suffers() -> None:
-    """A large gradient is clipped; with a rising loss it is what to mend."""
+    """A large gradient is clipped; only a rising loss makes it a problem."""
     norms = [1.0] * 6 + [500.0] * 3
     rising = [{**row, "grad_norm": norm} for row, norm in zip(steps(FALLING[::-1]), norms, strict=True)]
     found = judged(cast("list[MetricRow]", rising), JobState.RUNNING)
@@ -194,7 +194,7 @@ def test_gradients_explode_only_where_the_loss_suffers() -> None:
 def test_a_finished_run_is_judged_by_its_held_out_loss(
     rows: list[MetricRow], outcome: Outcome, level: str, headline: str, remedy: str
 ) -> None:
-    """Training rows alone show harm and no success; each remedy is a configuration that can start."""
+    """Training rows alone show harm but no success; each remedy is a valid configuration."""
     config = config_of()
     found = judged(rows, config=config)
     assert (found.outcome, found.level, found.headline) == (outcome, level, headline)
@@ -226,7 +226,7 @@ def test_a_finished_run_is_judged_by_its_held_out_loss(
 def test_the_remedy_is_what_has_not_been_tried(
     config: dict[str, Any], rows: list[MetricRow], words: str, changes: dict[str, Any]
 ) -> None:
-    """Steps or epochs, whichever counts; a rate far below the usual ones first; rows that are there first."""
+    """Steps or epochs, whichever applies; a very low rate first; existing rows first."""
     remedy = judged([*steps(FLAT), *rows], config=config).remedy
     assert remedy is not None
     assert (remedy.words, {change.path: change.value for change in remedy.changes}) == (words, changes)
@@ -234,14 +234,14 @@ def test_the_remedy_is_what_has_not_been_tried(
 
 
 def test_no_remedy_changes_what_the_method_does_not_use(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a learning rate of its own, other rows are what is left."""
+    """Without a learning rate setting, other rows are the remaining remedy."""
     monkeypatch.setattr(core.methods, "METHODS", (GRPO, COPY))
     found = judged([*steps(FLAT), *held((0, 1.0), (9, 2.0))])
     assert found.remedy == Remedy("other rows", step="dataset")
 
 
 def test_what_a_verdict_rests_on_is_said() -> None:
-    """Few rows, or none, are named; the training loss stands beside it."""
+    """Few or no rows are named; the training loss is next to it."""
     few = judged([*steps(FALLING), *held((0, 2.3), (9, 1.1), samples=12)])
     assert few.outcome is Outcome.LEARNED
     assert few.evidence == (
@@ -255,7 +255,7 @@ def test_what_a_verdict_rests_on_is_said() -> None:
 
 
 def test_a_run_whose_last_measurement_is_missing_is_not_judged_by_an_earlier_one() -> None:
-    """The model at the end is another than the one that was measured."""
+    """The final model is not the one that was measured."""
     found = judged([*steps(FALLING), *held((0, 2.3), (5, 1.1))])
     assert found.outcome is Outcome.NOT_ENOUGH
     assert found.evidence[0].startswith("The held-out loss was not measured before and after")
@@ -290,13 +290,13 @@ def test_what_is_true_of_every_run_is_said_of_these(
 
 
 def test_reward_rules_do_not_apply() -> None:
-    """Figures that mean trouble where answers are compared mean nothing here."""
+    """Figures that are a problem when answers are compared mean nothing here."""
     found = judged(steps(FALLING, reward=0.0, groups_without_spread=1.0, cut_off=1.0, kl=9.0), JobState.RUNNING)
     assert found.headline == "The loss is falling. Training loss from 2.20 to 1.00."
 
 
 def test_no_verdict_fails_on_odd_rows() -> None:
-    """Figures that are missing, of another kind or not numbers are passed over in every state."""
+    """Missing, mistyped or non-numeric figures are skipped in every state."""
     odd: list[Any] = [
         {"phase": "training", "step": 1}, {"phase": "training", "step": 2, "loss": None}, {"step": 3}, {},
         {"phase": "training", "loss": 1.0}, {"phase": "evaluation", "loss": "much"},

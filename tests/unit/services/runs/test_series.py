@@ -1,4 +1,4 @@
-"""Rows made ready to draw, and text read from the end."""
+"""Rows prepared for charts, and text read from the end."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def rows(count: int, **more: Any) -> list[MetricRow]:
 
 
 def test_a_later_row_takes_the_place_of_the_earlier_one_of_its_step() -> None:
-    """A resume repeats steps: the line runs forward once."""
+    """A resume repeats steps: the line does not go back."""
     first = rows(5)
     again: list[MetricRow] = [{**row, "row": row["row"] + 5, "reward": 0.9} for row in rows(6)[3:]]
     merged = collapse(first + again)
@@ -35,12 +35,12 @@ def test_evaluations_before_and_after_the_warm_up_are_two() -> None:
 
 
 def test_few_rows_stay_as_they_are() -> None:
-    """Nothing is thinned that can be drawn."""
+    """Nothing is thinned that fits."""
     assert thin(rows(100), 2000) == rows(100)
 
 
 def test_the_highest_and_lowest_survive_thinning() -> None:
-    """A single peak in ten thousand rows is still there."""
+    """A single peak in ten thousand rows is kept."""
     many = rows(10_000)
     many[5_432]["reward"], many[7_777]["reward"] = 1.0, 0.0
     thinned = thin(many, 500)
@@ -51,7 +51,7 @@ def test_the_highest_and_lowest_survive_thinning() -> None:
 
 
 def test_a_gap_stays_a_gap() -> None:
-    """Rows on both sides of where a value is missing are kept."""
+    """Rows on both sides of a missing value are kept."""
     many = rows(5_000)
     for row in many[2_000:2_100]:
         del row["reward"]
@@ -75,7 +75,7 @@ def test_the_end_of_a_log_is_what_a_terminal_would_show(tmp_path: Path) -> None:
 
 
 def test_remarks_of_native_libraries_do_not_push_the_useful_lines_out(tmp_path: Path) -> None:
-    """So many useful lines are shown as were asked for; the others between them come along, marked for the page."""
+    """As many useful lines as requested; native lines between them are included and marked for the page."""
     log = tmp_path / "worker.log"
     remark = "llama_adapter_lora_init_impl: lora for 'blk.8.attn_k.weight' cannot use buft 'AMX', fallback to CPU\n"
     log.write_text("12:00:01 INFO one\n" + remark * 500 + "12:00:02 INFO two\n12:00:03 INFO three\n")
@@ -110,12 +110,12 @@ def test_remarks_of_native_libraries_do_not_push_the_useful_lines_out(tmp_path: 
     ],
 )
 def test_a_native_remark_is_known_by_its_form(line: str, hidden: bool) -> None:
-    """What tells of an error stays in view."""
+    """Lines about errors stay visible."""
     assert native(line) is hidden
 
 
 def test_a_tail_gives_whole_lines_once(tmp_path: Path) -> None:
-    """Half a line waits for its end."""
+    """A partial line waits for its end."""
     log = tmp_path / "worker.log"
     log.write_text("before\n")
     tail = Tail(log)

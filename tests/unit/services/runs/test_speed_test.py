@@ -1,4 +1,4 @@
-"""When the process that measures this machine's speed runs, and when it is ended."""
+"""When the process that measures this machine's speed runs, and when it is stopped."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SAYS = "import os, sys, time; open(sys.argv[1], 'a').write(f'{os.getpid()}\\n');
 
 
 class Machine:
-    """A machine on which measuring takes as long as it is told."""
+    """A machine on which a measurement takes as long as the test wants."""
 
     def __init__(self, settings: Settings, seconds: float, device: Device = CPU) -> None:
         self.log = settings.home.root / "started"
@@ -41,7 +41,7 @@ class Machine:
 
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """No pause before it, and it is not switched off."""
+    """No initial pause, and it is not switched off."""
     monkeypatch.setattr(speed_test, "PAUSE", 0.01)
     monkeypatch.delenv(speed_test.SWITCH, raising=False)
     yield

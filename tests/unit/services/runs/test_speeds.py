@@ -1,4 +1,4 @@
-"""How long a run takes here, and what that is known from."""
+"""How long a run takes here, and the source of that estimate."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ def speeds(services: Services, device: Device = CPU, speed: Speed | None = SPEED
 
 @pytest.fixture
 def ran(services: Services) -> Services:
-    """A run of the built-in model whose steps took two seconds."""
+    """A run of the built-in model with steps of two seconds."""
     run = services.runs.start(dump(config()))
     services.database.update(run.session_id, seconds_per_step=2.0, device="cpu", state=str(JobState.COMPLETED))
     return services
 
 
 def test_nothing_is_said_where_nothing_was_measured(services: Services, ran: Services) -> None:
-    """Neither on another device nor for a model of unknown size, nor far from everything that was measured."""
+    """Not for another device, a model of unknown size, or far from all measurements."""
     gpu = Device("cuda", "a GPU", 8 << 30, 8 << 30, bf16=True)
     assert speeds(ran, gpu).estimate(config(), 64) is None
     assert speeds(ran).estimate(config("somebody/model"), 64) is None

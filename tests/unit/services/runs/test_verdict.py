@@ -1,4 +1,4 @@
-"""What is said of a run, from its rows and what else is stored of it."""
+"""The verdict on a run, from its rows and other stored data."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def held(reward: float, when: str, **more: Any) -> MetricRow:
 
 
 def compared(before: list[float], after: list[float], best: float = 1.2) -> PairedReport:
-    """A report as a run's end writes it."""
+    """A report as written at the end of a run."""
 
     def one(total: float) -> Answered:
         return Answered("q", "a", "t", total, {}, total >= best - 1e-9)
@@ -49,14 +49,14 @@ def stored(config: dict[str, Any] | None = None, **more: Any) -> Stored:
 
 
 def test_a_rising_reward_is_called_learning() -> None:
-    """A reward that climbs well above its noise is said to be learning, of how much there is to earn."""
+    """A reward that climbs well above its noise, with the maximum it can reach."""
     found = verdict(steps([0.1, 0.15, 0.1, 0.3, 0.4, 0.5, 0.6, 0.7, 0.7]), JobState.RUNNING, stored())
     assert found.level == "good"
     assert found.headline == "It is learning. Reward from 0.12 to 0.67 of 1.20."
 
 
 def test_zero_reward_is_explained_with_what_to_do() -> None:
-    """Reward flat at zero is a problem, with the warm-up as the first advice."""
+    """A reward flat at zero is a problem, with the warm-up as first advice."""
     found = verdict(steps([0.0] * 8), JobState.RUNNING)
     assert (found.level, found.action) == ("problem", Action.STOP)
     assert "warm-up" in found.advice[0]
@@ -67,20 +67,20 @@ def test_zero_reward_is_explained_with_what_to_do() -> None:
     [({"cut_off": 0.8}, "cut off"), ({"groups_without_spread": 1.0}, "being learned"), ({"kl": 2.0}, "very far")],
 )
 def test_an_unhealthy_figure_comes_before_the_trend(more: dict[str, Any], words: str) -> None:
-    """Cut-off answers, groups without spread and drift are said even while the reward rises."""
+    """Truncated answers, groups without spread and drift are reported even while the reward rises."""
     found = verdict(steps([0.1, 0.2, 0.3, 0.4, 0.5, 0.6], **more), JobState.RUNNING)
     assert found.level == "problem"
     assert words in found.headline
 
 
 def test_all_solved_is_no_problem() -> None:
-    """Groups without spread because everything is right is good news, and no reason to stop."""
+    """Groups without spread because everything is right are good news, and no reason to stop."""
     found = verdict(steps([1.2] * 8, groups_without_spread=1.0, solved=1.0), JobState.RUNNING)
     assert (found.level, found.action) == ("good", Action.NONE)
 
 
 def test_few_steps_say_nothing_while_more_will_come() -> None:
-    """Two steps are too few for a trend; of a run that is over they are all there will be."""
+    """Two steps are too few for a trend; in a finished run they are all there is."""
     rows = steps([0.0, 0.0], cut_off=1.0)
     assert "early" in verdict(rows, JobState.RUNNING).headline
     assert "cut off" in verdict(rows, JobState.STOPPED).headline
@@ -90,7 +90,7 @@ def test_few_steps_say_nothing_while_more_will_come() -> None:
 
 
 def test_a_finished_run_that_learned_nothing_says_so_and_what_to_change() -> None:
-    """The headline is the verdict, with the largest reward and the right answers; Export is not what to do first."""
+    """The headline is the verdict, with the largest reward and the right answers; Export is not primary."""
     report = compared([0.0, 0.0, 0.0, 0.02, 0.0], [0.0, 0.05, 0.0, 0.0, 0.0])
     found = verdict(steps([0.0, 0.01, 0.0, 0.01, 0.01, 0.0]), JobState.COMPLETED, stored(report=report))
     assert found.headline == "It did not learn this: reward 0.01 of 1.20, 0 of 5 right."
@@ -102,7 +102,7 @@ def test_a_finished_run_that_learned_nothing_says_so_and_what_to_change() -> Non
 
 
 def test_a_finished_run_that_learned_offers_the_export() -> None:
-    """Only where the held-out answers show it."""
+    """Only if the held-out answers show it."""
     report = compared([0.0] * 12, [1.2] * 9 + [0.0] * 3)
     found = verdict(steps([0.1, 0.2, 0.4, 0.6, 0.8, 0.9]), JobState.COMPLETED, stored(report=report))
     assert found.headline == ("It learned this: reward from 0.00 to 0.90 of 1.20 on held-out questions, 9 of 12 right.")
@@ -122,7 +122,7 @@ def test_too_few_held_out_answers_are_said_in_the_headline() -> None:
 
 
 def test_all_that_is_held_out_is_asked_before_more_is_held_out() -> None:
-    """Where the limit of questions was reached, the limit is what changes."""
+    """If the limit of questions was reached, the limit is what changes."""
     config = {**tiny(), "evaluation": {"max_prompts": 5}}
     report = compared([0.2, 0.2, 1.2, 0.2, 0.2], [1.2, 0.2, 1.2, 0.2, 1.2])
     found = verdict(steps([0.2, 0.3, 0.4, 0.5, 0.6, 0.7]), JobState.COMPLETED, stored(config, report=report))
@@ -131,7 +131,7 @@ def test_all_that_is_held_out_is_asked_before_more_is_held_out() -> None:
 
 
 def test_a_run_that_made_it_worse_says_so() -> None:
-    """A lower rate is what another run should have."""
+    """The remedy is a lower learning rate."""
     report = compared([1.2] * 10, [0.2] * 9 + [1.2])
     found = verdict(steps([0.9, 0.8, 0.5, 0.3, 0.2, 0.2]), JobState.COMPLETED, stored(report=report))
     assert found.headline.startswith("It got worse: reward from 1.20 to 0.30 of 1.20")
@@ -140,7 +140,7 @@ def test_a_run_that_made_it_worse_says_so() -> None:
 
 
 def test_what_could_not_be_learned_is_not_called_unclear() -> None:
-    """Answers that are cut off to the end teach nothing, however the few held-out ones fell."""
+    """Answers truncated until the end teach nothing, whatever the few held-out ones show."""
     report = compared([0.2] * 5, [0.2, 0.2, 0.2, 0.2, 1.2])
     found = verdict(steps([0.3] * 6, cut_off=0.88), JobState.COMPLETED, stored(report=report))
     assert found.headline == "It did not learn this: reward 0.40 of 1.20, 1 of 5 right."
@@ -148,7 +148,7 @@ def test_what_could_not_be_learned_is_not_called_unclear() -> None:
 
 
 def test_what_was_known_before_is_little_to_learn() -> None:
-    """An original model that answers everything leaves nothing to show."""
+    """If the base model solves everything, there is no gain to show."""
     rows = steps([1.2] * 6, groups_without_spread=1.0, solved=1.0)
     found = verdict(rows, JobState.COMPLETED, stored(report=compared([1.2] * 5, [1.2] * 5)))
     assert found.headline.startswith("There was little left to learn: reward from 1.20 to 1.20 of 1.20")
@@ -156,7 +156,7 @@ def test_what_was_known_before_is_little_to_learn() -> None:
 
 
 def test_a_run_of_before_the_reports_is_judged_by_its_rows() -> None:
-    """The held-out rows say how far it came and how many were right; without any that is said, too."""
+    """The held-out rows show the progress and the right answers; without any, this is said."""
     rows = [
         held(0.1, "before", solved=0.0, samples=5),
         *steps([0.2, 0.3, 0.5, 0.6]),
@@ -170,13 +170,13 @@ def test_a_run_of_before_the_reports_is_judged_by_its_rows() -> None:
 
 
 def test_a_run_without_a_step_is_no_success() -> None:
-    """It says so."""
+    """The verdict says so."""
     found = verdict([], JobState.COMPLETED)
     assert (found.outcome, found.action) == (Outcome.NOT_LEARNED, Action.FIX)
 
 
 def test_rows_that_are_gone_are_not_taken_for_steps_that_were_not_made() -> None:
-    """The report still counts, and the worker's own count of steps; nothing is claimed without either."""
+    """The report and the worker's step count still apply; without either, nothing is claimed."""
     by_report = verdict([], JobState.COMPLETED, stored(report=compared([0.0] * 12, [1.2] * 12), step=6))
     assert by_report.outcome is Outcome.LEARNED
     assert "missing" in verdict([], JobState.COMPLETED, stored(step=6)).headline
@@ -189,7 +189,7 @@ def test_rows_that_are_gone_are_not_taken_for_steps_that_were_not_made() -> None
 
 
 def test_a_stopped_run_keeps_its_diagnosis() -> None:
-    """The new run comes first, Resume is said beside it; without anything wrong Resume comes first."""
+    """A new run is primary, with Resume beside it; without any problem, Resume is primary."""
     rows = steps([0.0] * 6, cut_off=0.88)
     found = verdict(rows, JobState.STOPPED, stored(tiny(max_new_tokens=40), checkpoint=6))
     assert found.headline.startswith("Stopped after step 6: 88% of the answers are cut off")
@@ -206,7 +206,7 @@ def test_a_stopped_run_keeps_its_diagnosis() -> None:
 
 
 def test_a_crash_says_what_was_kept_and_where_resume_begins() -> None:
-    """A vanished process says which step is safe; Resume is offered only where there is a checkpoint."""
+    """It names the step that is saved; Resume is offered only with a checkpoint."""
     found = verdict(steps([0.1, 0.2]), JobState.CRASHED, stored(checkpoint=2))
     assert "step 2" in found.headline
     assert (found.outcome, found.action, found.advice[-1]) == (
@@ -218,7 +218,7 @@ def test_a_crash_says_what_was_kept_and_where_resume_begins() -> None:
 
 
 def test_a_broken_run_keeps_its_diagnosis() -> None:
-    """What the rows showed before it broke is still worth saying."""
+    """What the rows showed before the failure is still shown."""
     found = verdict(steps([0.0] * 6, cut_off=0.9), JobState.FAILED, stored(error="Too hot.", checkpoint=5))
     assert found.evidence[0] == "Too hot."
     assert "cut off" in found.evidence[1]
@@ -239,7 +239,7 @@ def test_a_broken_run_keeps_its_diagnosis() -> None:
     ],
 )
 def test_a_run_that_never_began_is_to_be_mended(error: str | None, field: str, step: str) -> None:
-    """At the step of the wizard that the error is about; a score of the original model alone is no step."""
+    """At the wizard's step that the error is about; a score of the base model alone is not a step."""
     for rows in ([], [held(0.1, "before")]):
         found = verdict(rows, JobState.FAILED, stored(error=error, error_field=field))
         assert (found.outcome, found.action, found.step) == (Outcome.NEVER_BEGAN, Action.FIX, step)
@@ -283,7 +283,7 @@ def test_every_remedy_is_a_configuration_that_can_start(
 
 
 def test_no_verdict_fails_on_odd_rows() -> None:
-    """Figures that are missing, of another kind or not numbers are passed over in every state."""
+    """Missing, mistyped or non-numeric figures are skipped in every state."""
     odd: list[Any] = [
         {"phase": "training", "step": 1}, {"phase": "training", "step": 2, "reward": None}, {"step": 3}, {},
         {"phase": "evaluation", "reward": "much"}, {"phase": "warm_up", "loss": None},
@@ -295,7 +295,7 @@ def test_no_verdict_fails_on_odd_rows() -> None:
 
 
 def test_repeated_steps_of_a_resume_replace_the_earlier_ones() -> None:
-    """Of two rows of one phase and step the later counts."""
+    """Of two rows with the same phase and step, the later one counts."""
     rows = merge([*steps([0.1, 0.2]), {"row": 3, "phase": "training", "step": 2, "reward": 0.3}])
     assert [row["reward"] for row in rows] == [0.1, 0.3]
     assert all(a["row"] <= b["row"] for a, b in pairwise(rows))

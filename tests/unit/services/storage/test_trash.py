@@ -1,4 +1,4 @@
-"""Deleted things: moved by one rename, restored whole, and never lost by a crash in between."""
+"""Deleted items: moved by one rename, restored completely, and never lost by a crash in between."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ def verbs(stage: Stage, kind: JobKind = JobKind.TRAIN) -> Jobs:
 
 
 def written(folder: Path) -> dict[str, bytes]:
-    """Every file below a folder with what is in it."""
+    """Every file below a folder, with its content."""
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def ended(stage: Stage, job_id: str = "one", kind: str = "train") -> dict[str, bytes]:
-    """A job that has ended, with files; returns them."""
+    """Add an ended job with files; returns them."""
     run_dir = stage.add(job_id, kind, state="crashed", step=7, notes=["a note"], error="It vanished.")
     run_dir.log.write_text("the log\n")
     run_dir.checkpoints.mkdir()
@@ -49,7 +49,7 @@ def ended(stage: Stage, job_id: str = "one", kind: str = "train") -> dict[str, b
 
 @pytest.mark.parametrize("kind", JobKind)
 def test_a_deleted_job_comes_back_as_it_was(stage: Stage, kind: JobKind) -> None:
-    """Its files, and its row with what no file says, such as that it crashed."""
+    """Its files, and its row with data that no file has, such as that it crashed."""
     files = ended(stage, kind=kind)
     before = row_of(stage.job("one"))
     entry = verbs(stage, kind).delete("one")
@@ -91,7 +91,7 @@ def test_what_has_no_files_any_more_is_only_taken_off_the_list(stage: Stage) -> 
 
 
 class Killed(BaseException):
-    """The server ends here."""
+    """Simulates the server's death."""
 
 
 def _die(*_args: Any, **_more: Any) -> None:
@@ -102,11 +102,11 @@ def _die(*_args: Any, **_more: Any) -> None:
 def test_a_server_that_is_killed_while_it_deletes_loses_nothing(
     stage: Stage, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
-    """The next one finds the run in the list, or in the trash."""
+    """The next one finds the run in the list or in the trash."""
     files = ended(stage)
     with monkeypatch.context() as patch:
         patch.setattr(step, _die)
-        patch.setattr("services.machine.bin.Bin.take_out", _die)  # nothing is put back by a server that is dead
+        patch.setattr("services.machine.bin.Bin.take_out", _die)  # a dead server puts nothing back
         with pytest.raises(Killed):
             verbs(stage).delete("one")
     trash(stage).start()
@@ -134,7 +134,7 @@ def test_a_server_that_is_killed_while_it_restores_loses_nothing(
 
 
 def test_what_was_being_deleted_for_good_is_never_offered_half(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The entry goes first; the next server removes what is left."""
+    """The entry is removed first; the next server removes the rest."""
     ended(stage)
     entry = verbs(stage).delete("one")
     assert entry
@@ -167,7 +167,7 @@ def test_a_failing_catalogue_puts_the_files_back(stage: Stage, monkeypatch: pyte
     [(errno.ENOSPC, "empty the trash or the caches"), (errno.EROFS, "read-only"), (errno.EBUSY, "is still there")],
 )
 def test_what_cannot_be_moved_stays(stage: Stage, monkeypatch: pytest.MonkeyPatch, code: int, words: str) -> None:
-    """With the reason where it is known."""
+    """With the reason, if it is known."""
 
     def refused(*_args: object, **_more: object) -> None:
         raise OSError(code, "refused")
@@ -208,7 +208,7 @@ def test_a_folder_on_another_disk_keeps_its_trash_there(stage: Stage, monkeypatc
 def test_what_is_on_a_disk_that_is_away_waits_for_it(
     stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, away: str
 ) -> None:
-    """A server that starts without the disk takes nothing for left over, now or when the disk is back."""
+    """A server that starts without the disk treats nothing as left over, now or when the disk is back."""
     place, disk = stage.home.root / away, tmp_path / "disk"
     disk.mkdir()
     if place.exists():
@@ -233,7 +233,7 @@ def test_what_is_on_a_disk_that_is_away_waits_for_it(
 
 
 def test_what_has_its_place_taken_waits_or_gets_another_name(stage: Stage) -> None:
-    """A run waits: its id is what exports know it by. A preset comes back beside the new one."""
+    """A run waits: exports refer to its id. A preset is restored under another name."""
     ended(stage)
     entry = verbs(stage).delete("one")
     assert entry
@@ -263,7 +263,7 @@ def test_what_has_its_place_taken_waits_or_gets_another_name(stage: Stage) -> No
 )  # fmt: skip
 @pytest.mark.parametrize("content", [True, False])
 def test_a_damaged_entry_is_listed_and_can_only_be_deleted(stage: Stage, text: str, content: bool) -> None:
-    """It leads nowhere outside its folder, and neither a start nor the calendar removes it."""
+    """It points nowhere outside its folder, and neither a start nor its age removes it."""
     folder = stage.home.trash / "20260101-000000-abcdef"
     folder.mkdir(parents=True)
     if content:
@@ -280,14 +280,14 @@ def test_a_damaged_entry_is_listed_and_can_only_be_deleted(stage: Stage, text: s
 
 @pytest.mark.parametrize("entry_id", ["..", "../outputs", "a/b", "", "A"])
 def test_no_other_path_is_an_entry(stage: Stage, entry_id: str) -> None:
-    """Malformed ids are refused before anything is looked up."""
+    """Malformed ids are refused before any lookup."""
     for verb in (trash(stage).restore, trash(stage).purge):
         with pytest.raises((InvalidInput, NotFound)):
             verb(entry_id)
 
 
 def test_what_was_here_long_enough_goes_by_itself(stage: Stage) -> None:
-    """After the days of the setting; never where that is 0."""
+    """After the days in Settings; never if that is 0."""
     ended(stage)
     verbs(stage).delete("one")
     later = datetime.now(UTC) + timedelta(days=30, minutes=1)
@@ -297,7 +297,7 @@ def test_what_was_here_long_enough_goes_by_itself(stage: Stage) -> None:
 
 
 def test_a_moment_that_cannot_be_read_never_comes(stage: Stage) -> None:
-    """Such an entry stays until somebody deletes it."""
+    """Such an entry stays until someone deletes it."""
     entry = Entry(id="x", kind="run", file="x", name="x", deleted_at="yesterday")
     assert trash(stage).gone_on(entry) is None
     assert trash(stage).gone_on(entry.model_copy(update={"deleted_at": now()})) is not None

@@ -1,4 +1,4 @@
-"""The draft in types: suggestions where nothing was chosen, and what was typed where something was."""
+"""The typed draft: suggestions for unset fields, input where there is any."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.conftest import tiny
 
 
 def test_an_empty_draft_is_what_is_suggested() -> None:
-    """Every section is there; a dataset is for the person to choose."""
+    """Every section is there; a dataset is for the user to choose."""
     draft = read_draft({}, on_gpu=False)
     assert set(draft.sections) == set(SECTIONS)
     assert (draft.model.name, draft.dataset.source, draft.session_id) == (DEMO_MODEL, "", None)
@@ -26,7 +26,7 @@ def test_an_empty_draft_is_what_is_suggested() -> None:
 
 
 def test_a_section_that_was_taken_back_is_suggested_again() -> None:
-    """The reward follows the dataset then; one that was emptied stays empty."""
+    """The reward then follows the dataset; an emptied one stays empty."""
     saved: dict[str, Any] = {"dataset": {"source": "generated:arithmetic"}, "reward": None, "model": {}}
     draft = read_draft(saved, on_gpu=False)
     assert draft.reward.preset_name == "arithmetic"
@@ -34,7 +34,7 @@ def test_a_section_that_was_taken_back_is_suggested_again() -> None:
 
 
 def test_what_was_typed_stays_whatever_it_is(home: Home) -> None:
-    """And is in the configuration as it is; empty sections are not."""
+    """And is in the configuration unchanged; empty sections are not."""
     draft = read_draft({"training": {"max_steps": "soon", "mine": 1}, "grpo": {}, "name": "a run"}, on_gpu=True)
     config = config_of(draft, home)
     assert config["training"] == {"max_steps": "soon", "mine": 1}
@@ -45,13 +45,13 @@ def test_what_was_typed_stays_whatever_it_is(home: Home) -> None:
 
 
 def test_what_is_no_section_counts_as_an_empty_one() -> None:
-    """A file that was loaded may have anything in its place; the pages still come."""
+    """A loaded file may contain anything there; the pages still work."""
     draft = read_draft({"training": [1], "model": "mine", "reward": 3}, on_gpu=False)
     assert (draft.training.values, draft.model.name, draft.reward.values) == ({}, "", {})
 
 
 def test_a_draft_cannot_be_changed() -> None:
-    """More to remember makes another one."""
+    """A change makes another one."""
     draft = read_draft({"ui_train": {"probe_id": "a"}}, on_gpu=False)
     other = draft.remembering("train", {"visited": True})
     assert (draft.page("train"), other.page("train")) == ({"probe_id": "a"}, {"probe_id": "a", "visited": True})
@@ -72,14 +72,14 @@ def test_a_draft_cannot_be_changed() -> None:
     ],
 )
 def test_a_source_belongs_to_one_way_of_choosing(section: dict[str, Any], kind: str, remote: bool) -> None:
-    """And a mixture is remote where one of its sources is."""
+    """A mixture is remote if one of its sources is."""
     dataset = DatasetDraft(section)
     assert (dataset.kind, dataset.remote) == (kind, remote)
     assert kind_of(dataset.source) == kind
 
 
 def test_the_name_makes_no_other_run() -> None:
-    """Defaults that are written out do not either; what cannot be read is never the same."""
+    """Nor do explicit defaults; unreadable drafts are never the same."""
     config = tiny()
     assert same_choices(config, {**config, "name": "another"})
     assert same_choices(config, {**config, "grpo": {"clip_range": 0.2}})
@@ -93,7 +93,7 @@ def test_the_last_step_is_followed_by_itself() -> None:
 
 
 def test_a_method_without_a_reward_has_no_step_for_it() -> None:
-    """A page of that step that is still open leads on all the same."""
+    """A stale page of that step continues all the same."""
     without = replace(GRPO, needs=())
     assert [step.key for step in steps_of(GRPO)] == [step.key for step in STEPS]
     assert [step.key for step in steps_of(without)] == [step.key for step in STEPS if step.key != "reward"]

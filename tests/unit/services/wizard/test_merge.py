@@ -1,4 +1,4 @@
-"""Two tabs, one draft: what was changed where, and what both changed."""
+"""Two tabs, one draft: separate changes, and changes of the same field."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_only_what_both_changed_is_refused(
 
 
 def test_a_page_may_change_again_what_it_changed_itself() -> None:
-    """A second save can leave before the answer to the first is there."""
+    """A second save can be sent before the first response."""
     assert merged({"max_steps": 70}, {"max_steps": 7}, own=True).sections["training"]["max_steps"] == 70
 
 
