@@ -1,4 +1,4 @@
-"""A home with models, made once for all training tests."""
+"""A home folder with models, made once for all training tests."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-# As in the worker's entry, before torch is imported: its threads wait without spinning.
+# As in the worker's entry point, before torch is imported: its threads wait without spinning.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 from core.job import JobState
@@ -19,7 +19,7 @@ from tests.training.worker_runs import REAL, TINY, make_home, make_run, work
 
 @pytest.fixture(scope="session")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Home:
-    """A home whose ``outputs/`` all tests share; each uses its own names."""
+    """A home folder whose ``outputs/`` all tests share; each uses its own names."""
     if not REAL.is_dir():
         pytest.skip("the built-in model is not here: setup fetches it")
     return make_home(tmp_path_factory.mktemp("home"))
@@ -36,7 +36,7 @@ def own_signals() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def trained(models: Home) -> JobDir:
-    """A run that has ended, with two checkpoints and an adapter that changes the model; its name is ``exported``."""
+    """A finished run with two checkpoints and an adapter that changes the model, named ``exported``."""
     run = make_run(models, "exported", TINY)
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     with pytest.MonkeyPatch.context() as patch:

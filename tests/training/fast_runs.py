@@ -48,7 +48,7 @@ FAMILIES: dict[str, Callable[[], Any]] = {
 
 
 def adapted(base: Any, **lora: Any) -> Any:
-    """A base model with an adapter that already does something."""
+    """A base model with an adapter that already has an effect."""
     torch.manual_seed(5)
     model = get_peft_model(
         base, LoraConfig(r=4, lora_alpha=8, target_modules="all-linear", task_type="CAUSAL_LM", **lora)
@@ -89,7 +89,7 @@ class Written:
 
 
 class Watch(TrainerCallback):
-    """Keeps every step's gradients."""
+    """Records every step's gradients."""
 
     def __init__(self) -> None:
         self.gradients: list[dict[str, torch.Tensor]] = []
@@ -99,7 +99,7 @@ class Watch(TrainerCallback):
 
 
 class Outcome:
-    """What a training run of a few steps did."""
+    """The results of a training run of a few steps."""
 
     def __init__(self, trainer: Any, watch: Watch) -> None:
         self.trainer = trainer
@@ -165,7 +165,7 @@ def apart(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> float:
 def both(
     make: Callable[[], Any], written: Callable[[], Written], folder: Path, **settings: Any
 ) -> tuple[Outcome, Outcome]:
-    """The same training by stock TRL and by ours."""
+    """The same training with stock TRL and with ours."""
     fast = settings.pop("fast", None)
     stock = train(GRPOTrainer, make(), written(), folder, **settings)
     ours = train(FastGRPOTrainer, make(), written(), folder, fast=fast, **settings)
@@ -173,11 +173,11 @@ def both(
 
 
 def equal(stock: Outcome, ours: Outcome, tolerance: float = 1e-4) -> None:
-    """Loss, every gradient of every step, and the weights at the end."""
+    """Compare loss, every step's gradients, and the final weights."""
     assert len(stock.gradients) == len(ours.gradients)
     for one, other in zip(stock.logs, ours.logs, strict=True):
         assert abs(one["loss"] - other["loss"]) <= tolerance * max(abs(one["loss"]), 1e-2)
-        # Entropy is that of the rows that were run; the loss is of all.
+        # Entropy covers the rows that were run; the loss covers all.
         for name in ("entropy", "kl") if one.get("frac_reward_zero_std") == 0 else ("kl",):
             if name in one:
                 assert abs(one[name] - other[name]) <= 10 * tolerance * max(abs(one[name]), 1e-2), name

@@ -1,7 +1,7 @@
 """Kills the generating process in the middle of a round, so that tests need no timing.
 
-Also a worker's entry: ``python -P killing.py job <folder> <round> …`` is a worker in which the child is killed in
-those rounds, and without a round one that is killed itself, with its whole group, a moment after its fifth step.
+Also a worker's entry point: ``python -P killing.py job <folder> <round> …`` is a worker whose child is killed in
+those rounds; without a round it is killed itself, with its whole group, shortly after its fifth step.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ import pytest
 
 
 def kill_in_rounds(patch: pytest.MonkeyPatch, rounds: set[int], worked: float = 0.01) -> None:
-    """Kill the child while it answers some of the requests to generate.
+    """Kill the child during some of the requests to generate.
 
     Args:
         patch: Changes :class:`core.training.rollouts.llama_process.Child`.
-        rounds: Which requests, counted from 1 on; one that is repeated counts again.
-        worked: Seconds of processor time that it has taken for the request by then.
+        rounds: Which requests, counted from 1; a repeated one counts again.
+        worked: Seconds of CPU time spent on the request by then.
     """
     from core.training.rollouts.llama_process import Child
 
@@ -58,12 +58,12 @@ def _kill(child: Any, worked: float) -> None:
         time.sleep(0.005)
     child.process.kill()
     child.process.wait()
-    while os.read(out, 1 << 20):  # On a quick machine it may have ended the round: that has not arrived.
+    while os.read(out, 1 << 20):  # On a fast machine the round may be over: its result has not arrived.
         pass
 
 
 def kill_after(patch: pytest.MonkeyPatch, steps: int) -> None:
-    """Kill this process and its group up to a second after a step of training, and before three more are done."""
+    """Kill this process and its group up to a second after a training step, and before three more are done."""
     from core.job_dir import JsonlWriter
 
     append = JsonlWriter.append

@@ -70,7 +70,7 @@ def warm(name: str) -> Observe:
 
 
 def asked(config: RunConfig) -> Any:
-    """What a row becomes: question, reference, and what the warm-up imitates."""
+    """A row's question, reference, and warm-up target."""
     rows, left_out = map_rows([dict(ROW)], config.dataset)
     return prompts.conversation(rows[0], config.dataset), prompts.warm_up_target(rows[0], config.dataset), left_out
 
@@ -85,7 +85,7 @@ def held_out(config: RunConfig) -> Any:
 
 
 def prepared(config: RunConfig) -> Any:
-    """The rows that a run trains on and holds out."""
+    """A run's training and held-out rows."""
     found = prepare_rows(config, HOME, lambda row: len(row["response"]) < 3)
     return found.train, found.holdout, found.test
 
@@ -98,7 +98,7 @@ def paid(config: RunConfig) -> Any:
 
 
 def evaluations(config: RunConfig) -> Any:
-    """When it scores, and how many."""
+    """When it scores, and how many rows."""
     found = Evaluation.__new__(Evaluation)
     found.every, found.done = config.evaluation.every_steps, set()
     due: list[int] = []
@@ -115,7 +115,7 @@ def evaluations(config: RunConfig) -> Any:
 
 
 def from_hub(monkeypatch: pytest.MonkeyPatch) -> Observe:
-    """What the Hub's loader is asked for."""
+    """The arguments of the Hub's loader."""
 
     def observe(config: RunConfig) -> Any:
         seen: dict[str, Any] = {}
@@ -156,7 +156,7 @@ def refused(config: RunConfig) -> Any:
 
 
 def loading(monkeypatch: pytest.MonkeyPatch) -> Observe:
-    """What transformers is asked for."""
+    """The arguments of transformers."""
 
     def observe(config: RunConfig) -> Any:
         seen: dict[str, Any] = {}
@@ -224,7 +224,7 @@ Entry = tuple[dict[str, Any], Any, Observe | str]
 """Values set beforehand, the field's new value, and where the change must be seen."""
 
 FIELDS: dict[str, Entry] = {
-    "name": ({}, "other", lambda config: config.name),  # the run's name; the trainer has no use for it
+    "name": ({}, "other", lambda config: config.name),  # the run's name; the trainer does not use it
     "method": ({}, "sft", lambda config: trainer_of(config.method)),
     "model.name": ({}, "other/model", "loading"),
     "model.revision": ({}, "v2", "loading"),
@@ -342,7 +342,7 @@ FIELDS: dict[str, Entry] = {
     ),
     "reward.clip_low": ({}, composed(clip_low=5.0), paid),
     "reward.clip_high": ({}, composed(clip_high=0.1), paid),
-    "reward.saved_as": ({}, composed(saved_as="mine@1"), lambda config: config.reward.saved_as),  # a remark for people
+    "reward.saved_as": ({}, composed(saved_as="mine@1"), lambda config: config.reward.saved_as),  # a note for people
     "pre_training.enabled": ({}, False, lambda config: config.pre_training.enabled),  # read by train(); see test_worker
     "pre_training.epochs": ({}, 3, warm("epochs")),
     "pre_training.max_samples": ({}, 5, warm("max_samples")),
@@ -356,7 +356,7 @@ FIELDS: dict[str, Entry] = {
 
 
 def leaves(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
-    """The path of every field that holds a value."""
+    """The path of every field with a value."""
     for name, field in model.model_fields.items():
         inner = _model_inside(field.annotation)
         if inner is None:
@@ -374,13 +374,13 @@ def _model_inside(annotation: Any) -> type[BaseModel] | None:
 
 
 def test_no_field_is_without_an_entry() -> None:
-    """A field that is added to the configuration must be shown to reach the trainer."""
+    """A new field of the configuration must be shown to reach the trainer."""
     assert set(leaves(RunConfig)) - ONE_VALUE == set(FIELDS)
 
 
 @pytest.mark.parametrize("path", FIELDS)
 def test_a_changed_field_changes_what_is_trained(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With another value of the field, the trainer's arguments, the data or the reward are others."""
+    """Another value changes the trainer's arguments, the data or the reward."""
     before, value, where = FIELDS[path]
     observe: Observe = (
         where if callable(where) else {"from_hub": from_hub, "loading": loading, "splits": splits}[where](monkeypatch)
@@ -390,7 +390,7 @@ def test_a_changed_field_changes_what_is_trained(path: str, monkeypatch: pytest.
 
 
 def test_sampling_is_the_same_for_rollouts_and_trl() -> None:
-    """The engine draws with the settings that TRL corrects for."""
+    """The engine samples with the settings that TRL corrects for."""
     config = parse(
         changed(BASE, training__temperature=0.7, training__top_p=0.9, training__top_k=5, training__min_p=0.1)
     )
@@ -402,7 +402,7 @@ def test_sampling_is_the_same_for_rollouts_and_trl() -> None:
 
 
 def test_a_cpu_gets_plain_adamw_and_float32() -> None:
-    """GPU optimizers and formats do not reach a CPU."""
+    """GPU optimizers and formats are not used on a CPU."""
     config = parse(changed(BASE, training__optim="paged_adamw_32bit"))
     assert (optimizer_name(config, CPU), optimizer_name(config, GPU)) == ("adamw_torch", "paged_adamw_32bit")
     assert (dtype_name(config, CPU), dtype_name(config, GPU)) == ("float32", "bfloat16")

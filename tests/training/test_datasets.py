@@ -1,4 +1,4 @@
-"""A prepared mixture of an upload and exercises through the real worker: what was previewed is what is trained on."""
+"""A prepared mixture of an upload and exercises in the real worker: the previewed rows are trained on."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TEMPLATE = "{% for message in messages %}<{{ message.role }}>{{ message.content 
 
 
 def test_a_run_trains_on_the_prepared_mixture(models: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Both sources by weight, the answer taken out, a doubled row gone, the template of one's own, the same hash."""
+    """Both sources by weight, answers extracted, duplicates removed, a custom template, the same hash."""
     sums = [{"question": f"How much is {n} and {n + 1}?", "answer": f"So.\n#### {2 * n + 1}"} for n in range(40)]
     lines = [json.dumps(row) for row in sums]
     data = "\n".join([*lines, lines[0]]).encode()

@@ -1,4 +1,4 @@
-"""The fast path inside a run: on by itself, switched off by a setting, and nothing counted twice when it breaks."""
+"""The fast path in a run: on by default, switched off by a setting, and nothing counted twice if it breaks."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def notes(run: JobDir) -> str:
 
 
 def test_on_by_itself(models: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A run that says nothing about it takes the fast path, says how close the sampler was, and leaves no files."""
+    """The default run takes the fast path, reports the sampler mismatch, and leaves no files."""
     run = make_run(models, "fast-on", SHORT)
     assert work(run, monkeypatch, models) == JobState.COMPLETED
     assert all(0 <= row["sampler_kl"] < 1e-3 for row in rows(run, "training"))
@@ -38,7 +38,7 @@ def test_on_by_itself(models: Home, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_one_setting_switches_it_off(models: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Then there is no second process and no remark."""
+    """Then there is no second process and no note."""
     run = make_run(
         models, "fast-off",
         changed(
@@ -52,7 +52,7 @@ def test_one_setting_switches_it_off(models: Home, monkeypatch: pytest.MonkeyPat
 
 
 def test_without_the_converter_a_run_goes_on(models: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Slower, and the reason is among the run's notes."""
+    """Slower, and the reason is in the run's notes."""
     monkeypatch.setattr(gguf_file, "CONVERTER", Path("/nowhere/convert.py"))
     monkeypatch.setattr("core.training.rollouts.llama_cpp._fingerprint", lambda folder: "not-made-yet")
     run = make_run(models, "fast-no-converter", SHORT)
@@ -61,7 +61,7 @@ def test_without_the_converter_a_run_goes_on(models: Home, monkeypatch: pytest.M
 
 
 def test_a_group_is_left_out_and_still_counted(models: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where no answer earns anything every group is flat: no gradient, and the rows say so."""
+    """If no answer earns anything, every group is flat: no gradient, and the rows show it."""
     config = changed(SHORT, reward={"type": "preset", "preset_name": "arithmetic"})
     run = make_run(models, "fast-flat", config)
     assert work(run, monkeypatch, models) == JobState.COMPLETED
@@ -72,7 +72,7 @@ def test_a_group_is_left_out_and_still_counted(models: Home, monkeypatch: pytest
 
 
 def test_kill_9_in_mid_rollout(models: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The round is written again, the same, and every completion is there once."""
+    """The round is repeated with the same result, and every completion is there once."""
     whole = make_run(models, "fast-whole", LONG)
     assert work(whole, monkeypatch, models) == JobState.COMPLETED
     broken = make_run(models, "fast-killed", LONG)
@@ -83,7 +83,7 @@ def test_kill_9_in_mid_rollout(models: Home, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_kill_9_twice(models: Home) -> None:
-    """In the second step and, once that was repeated, in the third: transformers goes on, and the run says so."""
+    """In the second step and, after its repetition, in the third: transformers takes over, and the run says so."""
     run = make_run(models, "fast-killed-twice", changed(LONG, training__max_steps=4))
     assert launch(run, models, KILLING, "2", "4").wait(300) == 0
     assert "crashed twice" in notes(run)
@@ -91,5 +91,5 @@ def test_kill_9_twice(models: Home) -> None:
 
 
 def counted(run: JobDir) -> list[tuple[Any, int]]:
-    """Step and number of completions of every group that was written down."""
+    """Step and number of completions of every recorded group."""
     return [(group["step"], len(group["completions"])) for group in iter_lines(run.completions)]

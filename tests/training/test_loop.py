@@ -62,7 +62,7 @@ def same(found: list[Tensor], wanted: list[Tensor]) -> None:
 
 
 def by_hand(model: Any, examples: list[Example], *, weighted: bool = False) -> tuple[float, list[Tensor]]:
-    """Loss and gradients from the definition: one row at a time, unpadded, token by token."""
+    """Loss and gradients by definition: one row at a time, unpadded, token by token."""
     terms = []
     for example in examples:
         logits = model(input_ids=torch.tensor([example.ids])).logits[0]
@@ -75,7 +75,7 @@ def by_hand(model: Any, examples: list[Example], *, weighted: bool = False) -> t
 
 
 def test_the_gradients_are_those_of_the_definition() -> None:
-    """Padding, the shift of the labels and the mean are right."""
+    """Padding, label shift and mean are right."""
     model, examples = tiny(), rows()
     loss, wanted = by_hand(model, examples)
     assert forward_backward(model, [Batch.of(examples, pad=PAD, device="cpu")]) == pytest.approx(loss, rel=1e-5)
@@ -83,7 +83,7 @@ def test_the_gradients_are_those_of_the_definition() -> None:
 
 
 def test_a_loss_function_of_ones_own() -> None:
-    """It starts from log-probabilities and reads numbers that came with the tokens."""
+    """It gets log-probabilities and the values passed along with the tokens."""
 
     def weighted(model: Any, batch: Batch) -> Tensor:
         return -(log_probabilities(model, batch) * batch.values["weights"]).sum() / batch.learned
@@ -96,7 +96,7 @@ def test_a_loss_function_of_ones_own() -> None:
 
 
 def test_two_micro_batches_are_one_batch() -> None:
-    """Also where one has far more to learn than the other, and where they come in two calls."""
+    """Even if one has far more tokens to learn, and in two calls."""
     model, examples = tiny(), rows()
     loss = forward_backward(model, [Batch.of(examples, pad=PAD, device="cpu")])
     wanted = gradients(model)
@@ -112,7 +112,7 @@ def test_two_micro_batches_are_one_batch() -> None:
 
 
 def test_the_mean_loss_is_that_of_training_without_its_traces() -> None:
-    """However the rows are cut; dropout is off and on again, and no gradient is left."""
+    """However the rows are split; dropout is off and on again, and no gradient is left."""
     model, examples = tiny(dropout=0.5), rows()
     loss = mean_loss(model, micro_batches(examples, 4, pad=PAD, device="cpu"))
     assert model.training
@@ -133,7 +133,7 @@ def test_a_batch_without_learned_tokens_changes_nothing() -> None:
 
 
 def test_a_step_limits_the_gradient_and_moves_the_rate() -> None:
-    """It returns the norm before the limit; the schedule applies to the next step; gradients are cleared."""
+    """It returns the norm before clipping; the schedule applies to the next step; gradients are cleared."""
     model = tiny()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0 if step == 0 else 0.1)
@@ -159,7 +159,7 @@ def test_the_loss_falls() -> None:
 
 
 def test_a_restored_loop_goes_on_as_the_one_that_was_not_stopped(tmp_path: Path) -> None:
-    """Optimizer, schedule and dropout: the same numbers, step for step."""
+    """Optimizer, schedule and dropout: the same numbers, step by step."""
 
     def made(model: Any) -> Loop:
         optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
@@ -182,7 +182,7 @@ def test_a_restored_loop_goes_on_as_the_one_that_was_not_stopped(tmp_path: Path)
 
 
 def test_each_epoch_takes_every_row_once_in_an_order_of_its_own() -> None:
-    """Whichever step is asked for first."""
+    """Whichever step is requested first."""
     epochs = [[row for step in range(4) for row in rows_of_step(7, 2, 4 * epoch + step, 1)] for epoch in (0, 1)]
     assert [sorted(order) for order in epochs] == [list(range(7))] * 2
     assert epochs[0] != epochs[1]
@@ -197,7 +197,7 @@ WHOLE = Example([5, 6, 7], [5, 6, 7])
 
 @pytest.mark.parametrize("examples", [[LONG], [LONG, SHORT], [SHORT, PROMPT_ALONE], [WHOLE, LONG]])
 def test_logits_of_the_answers_are_enough(examples: list[Example]) -> None:
-    """Loss and every gradient are those of a pass that makes them for all tokens."""
+    """Loss and every gradient equal those of a pass with all logits."""
     batch = Batch.of(examples, pad=PAD, device="cpu")
     model, whole = tiny(), tiny()
     loss = cross_entropy(model, batch)

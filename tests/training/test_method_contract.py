@@ -34,7 +34,7 @@ CPU = Device("cpu", "cpu", 1 << 34, 1 << 33, False)
 
 
 def settings(method: Method, **values: Any) -> dict[str, Any]:
-    """The small run as this method: without what it does not use."""
+    """The small run with this method: without what it does not use."""
     wanted = changed(TINY, **values)
     if Need.REWARD not in method.needs:
         del wanted["reward"]
@@ -43,12 +43,12 @@ def settings(method: Method, **values: Any) -> dict[str, Any]:
 
 
 def series(run: JobDir) -> list[dict[str, Any]]:
-    """Its rows of training without what is a clock's."""
+    """Its training rows without timings."""
     return [{name: value for name, value in row.items() if name not in CLOCKS} for row in rows(run, "training")]
 
 
 def test_a_run_keeps_what_was_promised(method: Method, models: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It reaches its end and writes its phases and metrics, no others; stopped and resumed it is the same run."""
+    """It completes and writes exactly its phases and metrics; stopped and resumed it is the same run."""
     config = settings(method, training__save_steps=3)
     whole, halves = (make_run(models, f"contract-{method.key}-{name}", config) for name in ("whole", "halves"))
     assert work(whole, monkeypatch, models) == JobState.COMPLETED
@@ -76,7 +76,7 @@ def test_a_run_keeps_what_was_promised(method: Method, models: Home, monkeypatch
 
 
 def test_every_shared_setting_arrives(method: Method, models: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Those of the section ``training`` that the method shows are its trainer's."""
+    """Those in the section ``training`` that the method shows are passed to its trainer."""
     others = {
         "training__num_epochs": 2, "training__max_steps": None, "training__batch_size": 8,
         "training__gradient_accumulation_steps": 1, "training__learning_rate": 1e-5, "training__warmup_steps": 3,
@@ -102,7 +102,7 @@ def test_every_shared_setting_arrives(method: Method, models: Home, monkeypatch:
 
 
 def arguments(config: RunConfig, folder: Path) -> dict[str, Any]:
-    """Those of a trainer that it keeps as they are given."""
+    """The trainer's arguments that it stores unchanged."""
     return {
         name: value
         for name, value in trainer_arguments(config, CPU, folder).items()

@@ -1,5 +1,5 @@
 # ruff: noqa: E501 - cases, one a line
-"""The probe's verdicts on cases whose truth is known, with the real small model; and that training sees what the bench sees."""
+"""The probe's verdicts on cases with a known truth, with the real small model; training matches the test page."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ Probe = Callable[..., dict[str, Any]]
 
 
 def probe_dir(models: Home, name: str, config: dict[str, Any], *, prompts: int, samples: int) -> JobDir:
-    """A probe's directory as the service leaves it for the worker."""
+    """A probe's folder as the service leaves it for the worker."""
     run = make_run(models, f"probe-{name}", config)
     content = {"kind": JobKind.PROBE, "name": name, "created_at": "2026-01-01T00:00:00", "config": dump(parse(config))}
     write_json(run.config, {**content, "given": config, "prompts": prompts, "samples": samples})
@@ -51,7 +51,7 @@ def probe_dir(models: Home, name: str, config: dict[str, Any], *, prompts: int, 
 
 @pytest.fixture
 def probed(models: Home, own_signals: None, monkeypatch: pytest.MonkeyPatch) -> Probe:
-    """Does a probe with the real model, the worker in this process, which has loaded its libraries once for all cases."""
+    """Run a probe with the real model, with the worker in this process, which loads its libraries once."""
 
     def one(name: str, config: dict[str, Any], *, prompts: int, samples: int) -> dict[str, Any]:
         run = probe_dir(models, name, config, prompts=prompts, samples=samples)
@@ -68,7 +68,7 @@ def probed(models: Home, own_signals: None, monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.mark.slow
 def test_without_a_warm_up_sums_want_one(probed: Probe) -> None:
-    """The model as it comes does not know the form: warm up first."""
+    """The base model does not know the format: warm up first."""
     result = probed("cold", SUMS, prompts=4, samples=4)
     assert result["verdict"]["outcome"] == "warm_up_first", result
     assert result["verdict"]["field"] == "pre_training.enabled"
@@ -78,7 +78,7 @@ def test_without_a_warm_up_sums_want_one(probed: Probe) -> None:
 def test_after_a_warm_up_sums_will_learn_and_a_short_run_gains(
     probed: Probe, models: Home, own_signals: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The same with the warm-up: will learn; and a run of ten steps from there earns more than it began with."""
+    """With the warm-up: will learn; and a ten-step run from there improves its reward."""
     config = {**SUMS, "pre_training": WARM}
     result = probed("warm", config, prompts=6, samples=6)
     assert result["verdict"]["outcome"] == "will_learn", result
@@ -87,7 +87,7 @@ def test_after_a_warm_up_sums_will_learn_and_a_short_run_gains(
     assert 0 < figures["memory_needed"] < figures["memory_free"]
     assert figures["entropy"] > 0
     run = make_run(models, "probe-gains", config)
-    # The run has the probe's warm-up, as a resumed run has its own: the same rows and settings would give it again.
+    # The run has the probe's warm-up, as a resumed run has its own: the same rows and settings would repeat it.
     shutil.copytree(models.outputs / "probe-warm" / "checkpoints" / WARM_UP, run.checkpoints / WARM_UP)
     assert work(run, monkeypatch, models) is JobState.COMPLETED
     rewards = [row["reward"] for row in iter_lines(run.metrics) if row["phase"] == "training"]
@@ -98,7 +98,7 @@ def test_after_a_warm_up_sums_will_learn_and_a_short_run_gains(
 
 @pytest.mark.slow
 def test_a_constant_reward_cannot_tell(probed: Probe) -> None:
-    """A length that every answer has is worth the same for right and wrong."""
+    """A length that every answer has earns the same for right and wrong."""
     anything = {"name": "length", "params": {"unit": "characters", "minimum": 0, "maximum": 100_000}}
     config = {**SUMS, "reward": {"type": "composite", "components": [anything]}}
     result = probed("constant", config, prompts=2, samples=4)
@@ -107,7 +107,7 @@ def test_a_constant_reward_cannot_tell(probed: Probe) -> None:
 
 @pytest.mark.slow
 def test_a_task_that_is_always_solved_is_too_easy(probed: Probe) -> None:
-    """One sum, learned in the warm-up and asked at a low temperature, is right every time."""
+    """One sum, learned in the warm-up and sampled at a low temperature, is right every time."""
     warm = {**WARM, "learning_rate": 1e-3, "max_samples": 16}
     config = changed({**SUMS, "pre_training": warm}, dataset__max_operand=1, training__temperature=0.2)
     result = probed("easy", config, prompts=4, samples=4)
@@ -124,7 +124,7 @@ def test_four_tokens_truncate_every_answer(probed: Probe) -> None:
 
 @pytest.mark.slow
 def test_a_probe_is_stopped_while_the_model_writes(models: Home) -> None:
-    """A real worker ends within seconds of being asked, in the middle of a group; what was sampled can be read."""
+    """A real worker ends within seconds, in the middle of a group; the sampled answers can be read."""
     # A random model hardly ever ends an answer: a group takes a while, all of them minutes.
     config = changed(LLAMA, training__max_new_tokens=400, training__max_sequence_length=500)
     run = probe_dir(models, "stopped", config, prompts=32, samples=8)
@@ -146,7 +146,7 @@ def test_a_probe_is_stopped_while_the_model_writes(models: Home) -> None:
 
 
 def finished(run: JobDir, home: Home) -> None:
-    """Run the worker to its end in a process of its own."""
+    """Run the worker to its end in a separate process."""
     launch(run, home).wait(timeout=500)
     status = run.read_status()
     assert status is not None
@@ -182,5 +182,5 @@ def test_training_sees_what_the_bench_sees(models: Home, judge_endpoint: JudgeEn
 
 
 def rows_of(run: JobDir) -> list[dict[str, Any]]:
-    """What the run trained on and held out."""
+    """The run's training and held-out rows."""
     return [*iter_lines(run.prepared / "train.jsonl"), *iter_lines(run.prepared / "holdout.jsonl")]

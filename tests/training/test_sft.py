@@ -29,7 +29,7 @@ CPU = Device("cpu", "cpu", 1 << 34, 1 << 33, False)
 
 
 def freeze(run: JobDir, answers: list[str]) -> None:
-    """Rows as a first start has left them."""
+    """Freeze rows as a first start does."""
     run.prepared.mkdir()
     mapped = [{"instruction": f"Question {number}?", "response": answer} for number, answer in enumerate(answers)]
     (run.prepared / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in mapped))
@@ -38,7 +38,7 @@ def freeze(run: JobDir, answers: list[str]) -> None:
 
 
 def test_the_loss_falls_on_rows_it_was_not_trained_on(models: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Sums have one form, and the form is learned first."""
+    """Sums share one format, and the format is learned first."""
     run = make_run(models, "sft-learns", changed(SFT, training__max_steps=20, training__save_steps=20))
     assert work(run, monkeypatch, models) == JobState.COMPLETED
     held = [row["loss"] for row in rows(run, "evaluation")]
@@ -48,7 +48,7 @@ def test_the_loss_falls_on_rows_it_was_not_trained_on(models: Home, monkeypatch:
 
 @pytest.mark.parametrize("loss", ["nll", "dft"])
 def test_the_losses_are_those_of_a_bare_script(models: Home, monkeypatch: pytest.MonkeyPatch, loss: str) -> None:
-    """TRL's own trainer on the same rows, with the arguments that a person would give it."""
+    """TRL's own trainer on the same rows, with the usual arguments."""
     config = changed(SFT, sft__loss_type=loss, training__max_steps=5, evaluation__holdout_fraction=0)
     run = make_run(models, f"sft-stock-{loss}", config)
     assert work(run, monkeypatch, models) == JobState.COMPLETED
@@ -67,7 +67,7 @@ def test_the_losses_are_those_of_a_bare_script(models: Home, monkeypatch: pytest
         train_dataset=Dataset.from_list([{"input_ids": one.ids, "labels": one.labels} for one in examples]),
         processing_class=loaded.tokenizer,
     )
-    # The order of the rows is the job's own, so that a resume meets it again.
+    # The job determines the order of the rows, so that a resume repeats it.
     generator = torch.Generator().manual_seed(whole.training.seed)
     order = torch.utils.data.RandomSampler(trainer.train_dataset, generator=generator)
     monkeypatch.setattr(trainer, "_get_train_sampler", lambda *_: order)
@@ -77,7 +77,7 @@ def test_the_losses_are_those_of_a_bare_script(models: Home, monkeypatch: pytest
 
 
 def test_answers_that_the_limit_cuts_are_counted(models: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And a question that leaves no room for one is left out."""
+    """And a question that leaves no room for an answer is skipped."""
     config = changed(
         SFT, training__max_steps=1, training__max_sequence_length=64, training__batch_size=2,
         training__gradient_accumulation_steps=1, evaluation__holdout_fraction=0,
@@ -106,7 +106,7 @@ def test_the_faster_loss_is_taken_where_the_output_layer_has_no_adapter(targets:
 
 
 def test_noise_on_the_input_changes_what_is_learned(models: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    """NEFTune, in training alone: the first held-out loss is the same."""
+    """NEFTune, only in training: the first held-out loss is the same."""
     found = []
     for name, values in (("plain", {}), ("noise", {"sft__neftune_noise_alpha": 30.0})):
         run = make_run(models, f"sft-{name}", changed(SFT, training__max_steps=2, **values))

@@ -1,4 +1,4 @@
-"""Measuring a machine, with a small random model: every figure is there, whatever it is."""
+"""Measuring a machine with a small random model: every figure is there, on any machine."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.training.worker_runs import TINY
 
 
 def test_a_measurement_is_complete_and_leaves_nothing_behind(models: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No process and no file; it is kept for this machine."""
+    """No process and no file; the result is stored for this machine."""
     monkeypatch.setenv("TUNESMITH_HOME", str(models.root))
     monkeypatch.setattr(measurement, "DEMO_MODEL", TINY["model"]["name"])
     monkeypatch.setattr(measurement, "ROUNDS", 1)

@@ -1,4 +1,4 @@
-"""A run that an earlier version stopped goes on where it was."""
+"""A run stopped by an earlier version continues where it was."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.training, pytest.mark.usefixtures("own_signals")]
 
 
 def test_it_goes_on_from_its_checkpoint(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Adapter, optimizer, schedule, random states and rows of that time are read; steps and rows are counted on."""
+    """Its adapter, optimizer, schedule, random states and rows are read; step and row numbers continue."""
     home = Home(tmp_path.resolve() / "home")
     unpack(home.root)
     home.make()

@@ -1,4 +1,4 @@
-"""What every TRL trainer gets, held with the one that is not GRPO's: SFT."""
+"""What every TRL trainer gets, tested with SFT, which is not GRPO's."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.training.worker_runs import SFT, changed, make_run, rows, work, work_
 
 pytestmark = [pytest.mark.training, pytest.mark.usefixtures("own_signals")]
 
-# Two steps an epoch of eight rows; dropout, so that the random states matter.
+# Two steps per epoch of eight rows; dropout, so that the random states matter.
 CONFIG = changed(
     SFT, dataset__size=9, model__lora_dropout=0.1, training__gradient_accumulation_steps=1, training__save_steps=2,
     training__lr_scheduler_type="cosine", training__keep_checkpoints=2,
@@ -26,12 +26,12 @@ CONFIG = changed(
 
 @pytest.mark.parametrize("key", [one.key for one in METHODS])
 def test_every_method_that_can_be_chosen_has_a_trainer(key: str) -> None:
-    """A module of its key's name."""
+    """A module with its key's name."""
     assert callable(methods.trainer_of(key))
 
 
 def series(run: JobDir) -> list[dict[str, Any]]:
-    """The training rows without what is a clock's."""
+    """The training rows without timings."""
     clocks = {"row", "attempt", "time", "step_time"}
     return [{name: value for name, value in row.items() if name not in clocks} for row in rows(run, "training")]
 
@@ -39,7 +39,7 @@ def series(run: JobDir) -> list[dict[str, Any]]:
 def test_stopped_and_resumed_it_is_the_run_that_was_never_stopped(
     models: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In the middle of the second epoch: the same rows, number by number, and the same adapter in the end."""
+    """In the middle of the second epoch: the same rows, number by number, and the same final adapter."""
     whole, halves = (make_run(models, f"trl-{name}", CONFIG) for name in ("whole", "halves"))
     assert work(whole, monkeypatch, models) == JobState.COMPLETED
     stopped = work_until(halves, monkeypatch, models, lambda found: any(row["step"] >= 3 for row in found))
@@ -60,7 +60,7 @@ def test_stopped_and_resumed_it_is_the_run_that_was_never_stopped(
 
 
 def test_a_checkpoint_holds_one_adapter_and_the_oldest_go(models: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As many are kept as configured, and nothing half-written is left beside them."""
+    """As many are kept as configured, with nothing half-written beside them."""
     run = make_run(models, "trl-checkpoints", CONFIG)
     assert work(run, monkeypatch, models) == JobState.COMPLETED
     assert sorted(folder.name for folder in run.checkpoints.iterdir()) == ["checkpoint-4", "checkpoint-6"]
@@ -71,7 +71,7 @@ def test_a_checkpoint_holds_one_adapter_and_the_oldest_go(models: Home, monkeypa
 
 
 def test_no_engine_is_made_where_nothing_is_written(models: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A method that asks for no completion neither converts a model nor starts llama.cpp."""
+    """A method without completions neither converts a model nor starts llama.cpp."""
 
     def never(*_: Any) -> None:
         raise AssertionError("an engine was made")

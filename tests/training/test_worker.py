@@ -1,4 +1,4 @@
-"""The worker's guarantee: rows, states, stop, resume, kill, full disk."""
+"""The worker's guarantees: rows, states, stop, resume, kill, full disk."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ WARM = {"pre_training": {"enabled": True, "max_samples": 8, "batch_size": 2, "le
 
 
 def test_a_run_from_start_to_end(models: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Warm-up, training and four evaluations are written down, and the adapter is there."""
+    """Warm-up, training and four evaluations are recorded, and the adapter is there."""
     run = make_run(models, "whole", {**TINY, **WARM})
     assert work(run, monkeypatch, models) == JobState.COMPLETED
     assert [row["row"] for row in rows(run)] == list(range(1, len(rows(run)) + 1))
@@ -74,7 +74,7 @@ def test_a_training_row_has_what_readers_rely_on(models: Home, monkeypatch: pyte
 
 
 def test_held_out_rows_are_never_trained_on(models: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No question of an evaluation is asked in training."""
+    """No question of an evaluation is used in training."""
     run = make_run(models, "apart", changed(TINY, training__max_steps=None, training__num_epochs=1))
     work(run, monkeypatch, models)
     asked: dict[str, set[str]] = {"training": set(), "evaluation": set()}
@@ -89,7 +89,7 @@ def test_held_out_rows_are_never_trained_on(models: Home, monkeypatch: pytest.Mo
 CASES: dict[str, dict[str, Any]] = {
     "with_llama_cpp": {"training__rollout_engine": "auto"},
     "first_epoch": {},
-    # 8 rows and a held-out one, two questions a step: the second epoch begins at step 5.
+    # 8 rows and a held-out one, two questions per step: the second epoch begins at step 5.
     "second_epoch": {"dataset__size": 9, "training__max_steps": 9},
     "penalty": {"grpo__kl_penalty": 0.1},
     "answers_used_twice": {"grpo__num_iterations": 2},
@@ -104,7 +104,7 @@ STOPPED = ("with_llama_cpp", "first_epoch")
 def test_a_resumed_run_is_the_run_that_was_never_stopped(
     case: str, models: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Same completions, rewards, gradient norms and held-out scores, step for step."""
+    """Same completions, rewards, gradient norms and held-out scores, step by step."""
     config = changed({**TINY, **WARM}, training__save_steps=3, **CASES[case])
     whole = make_run(models, f"whole-{case}", config)
     assert work(whole, monkeypatch, models) == JobState.COMPLETED
@@ -144,7 +144,7 @@ def test_the_real_model_resumes_exactly(models: Home, monkeypatch: pytest.Monkey
 
 
 def test_a_stop_in_the_warm_up_continues_there(models: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The phase goes on after the step it was stopped at, with the same losses, and is not repeated later."""
+    """The phase continues after its last step, with the same losses, and is not repeated later."""
     config = changed({**TINY, **WARM}, pre_training__epochs=5, training__max_steps=2)
     whole = make_run(models, "warm-whole", config)
     work(whole, monkeypatch, models)
@@ -170,7 +170,7 @@ def test_a_stop_at_once_saves_nothing_new(models: Home, monkeypatch: pytest.Monk
 
 @pytest.mark.slow
 def test_kill_and_resume(models: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    """After kill -9 no written row is lost, and the run goes on from its last checkpoint to the same end."""
+    """After kill -9 no written row is lost, and the run continues from its last checkpoint to the same end."""
     config = changed(TINY, training__max_steps=12)
     whole = make_run(models, "kill-whole", config)
     work(whole, monkeypatch, models)
@@ -189,7 +189,7 @@ def test_kill_and_resume(models: Home, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 64 MB."""
+    """A 64 MB file system."""
     folder = tmp_path / "disk"
     folder.mkdir()
     command = ["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", str(folder)]
@@ -200,7 +200,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_a_full_disk_while_checkpointing(models: Home, monkeypatch: pytest.MonkeyPatch, small_disk: Path) -> None:
-    """The run fails in words, the older checkpoint stays whole, and with space it goes on to the same end."""
+    """The run fails with a message, the older checkpoint stays intact, and with space it continues to the same end."""
     config = changed(TINY, training__max_steps=4)
     whole = make_run(models, "full-whole", config)
     work(whole, monkeypatch, models)
@@ -233,7 +233,7 @@ FAILURES: dict[str, tuple[dict[str, Any], str]] = {
 
 @pytest.mark.parametrize("case", FAILURES)
 def test_what_cannot_run_fails_in_words(case: str, models: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The status says what is wrong; no stack trace is in it."""
+    """The status says what is wrong, without a traceback."""
     values, words = FAILURES[case]
     run = make_run(models, f"fails-{case}", changed(TINY, **values))
     assert work(run, monkeypatch, models) == JobState.FAILED
@@ -244,7 +244,7 @@ def test_what_cannot_run_fails_in_words(case: str, models: Home, monkeypatch: py
 
 
 def test_rows_that_are_too_long_are_counted(models: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A note says how many were left out and why, and the rest is trained on."""
+    """A note says how many were skipped and why, and the rest is trained on."""
     lines = [{"question": "word " * (200 if number % 2 else 3) + str(number), "answer": "1"} for number in range(20)]
     run = make_run(models, "long", changed(TINY, training__max_steps=1, evaluation__holdout_fraction=0))
     run.prepared.mkdir()

@@ -1,4 +1,4 @@
-"""Run directories, a two-layer random model, and the real worker on them."""
+"""Run folders, a two-layer random model, and the real worker on them."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ TINY: dict[str, Any] = {
     "training": {
         "max_steps": 6, "batch_size": 4, "gradient_accumulation_steps": 2, "num_generations": 4, "max_new_tokens": 8,
         "max_sequence_length": 96, "save_steps": 2, "learning_rate": 1e-2,
-        # llama.cpp takes a process and seconds for each run: only what is about it asks for it.
+        # llama.cpp takes a process and seconds per run: only tests about it use it.
         "rollout_engine": "transformers",
     },
     # A random model solves nothing, but its answers differ in length.
@@ -77,7 +77,7 @@ SFT: dict[str, Any] = {
 
 
 def make_home(root: Path) -> Home:
-    """A home with the random model and, where it is installed, the built-in one; converted models are the project's."""
+    """A home folder with the random model and, if installed, the built-in one; converted models are shared."""
     home = Home(root)
     home.make()
     known = PROJECT / "cache" / "llama.json"
@@ -104,20 +104,20 @@ def make_home(root: Path) -> Home:
 
 
 def date(folder: Path) -> None:
-    """Give files times that follow from their content: a converted model is found by names, sizes and times."""
+    """Derive file times from the content: a converted model is found by names, sizes and times."""
     for file in folder.iterdir():
         moment = int.from_bytes(sha256(file.read_bytes()).digest()[:6])
         os.utime(file, ns=(moment, moment))
 
 
 def crashing(monkeypatch: pytest.MonkeyPatch, how: str) -> None:
-    """From now on llama.cpp's processes are those of another machine (``tests/support/crashing``)."""
+    """From now on llama.cpp's processes behave as on a machine where it crashes (``tests/support/crashing``)."""
     monkeypatch.setenv("PYTHONPATH", str(PROJECT / "tests" / "support" / "crashing"))
     monkeypatch.setenv("LLAMA_CRASHES", how)
 
 
 def make_run(home: Home, name: str, config: dict[str, Any]) -> JobDir:
-    """A job's directory as the launcher leaves it for the worker."""
+    """A job's folder as the launcher leaves it for the worker."""
     run = JobDir(home.outputs / name)
     run.path.mkdir(parents=True)
     write_json(
@@ -128,7 +128,7 @@ def make_run(home: Home, name: str, config: dict[str, Any]) -> JobDir:
 
 
 def work(run: JobDir, monkeypatch: pytest.MonkeyPatch, home: Home) -> JobState:
-    """Run the worker here, in this process; the state it ended in."""
+    """Run the worker in this process; returns its final state."""
     monkeypatch.setenv("TUNESMITH_HOME", str(home.root))
     Worker(run.path).run()
     status = run.read_status()
@@ -139,7 +139,7 @@ def work(run: JobDir, monkeypatch: pytest.MonkeyPatch, home: Home) -> JobState:
 def work_until(
     run: JobDir, monkeypatch: pytest.MonkeyPatch, home: Home, ready: Callable[[list[dict[str, Any]]], bool]
 ) -> JobState:
-    """As :func:`work`, with a stop asked for by the row that makes those written so far ``ready``."""
+    """Like :func:`work`, with a stop requested by the row that makes the rows so far ``ready``."""
     append = JsonlWriter.append
 
     def noticed(writer: JsonlWriter, row: dict[str, Any]) -> dict[str, Any]:
@@ -157,7 +157,7 @@ def work_until(
 
 
 def launch(run: JobDir, home: Home, script: Path = ENTRY, *arguments: str) -> subprocess.Popen[bytes]:
-    """Start the worker as the launcher does: a process and group of its own."""
+    """Start the worker as the launcher does: in its own process and group."""
     environment = {
         **{name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ},
         "TUNESMITH_HOME": str(home.root), "PYTHONUNBUFFERED": "1",
@@ -170,7 +170,7 @@ def launch(run: JobDir, home: Home, script: Path = ENTRY, *arguments: str) -> su
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 240) -> None:
-    """Until it is true, or the test fails."""
+    """Wait until it is true, or fail the test."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"
@@ -186,6 +186,6 @@ def rows(run: JobDir, phase: str | None = None) -> list[dict[str, Any]]:
 
 
 def written(run: JobDir) -> dict[tuple[int, str], list[str]]:
-    """What was written in training, by step and question; of a repeated step, the latest."""
+    """Training completions by step and question; of a repeated step, the latest."""
     groups = [group for group in iter_lines(run.completions) if group["phase"] == "training"]
     return {(g["step"], g["instruction"]): [c["text"] for c in g["completions"]] for g in groups}

@@ -1,4 +1,4 @@
-"""The chat process, with the server's protocol."""
+"""The chat process, using the server's protocol."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def adapter(models: Home, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_streamed_answer(chat: Chat, models: Home) -> None:
-    """The pieces add up to the answer, with its count, its time and the prompt as the model saw it."""
+    """The pieces add up to the answer, with token count, time and the prompt as the model saw it."""
     model = {"kind": "transformers", "base": str(models.cache / "models" / REAL.name), "adapter": None}
     loading, *pieces, done = chat.ask("a", model, max_tokens=12)
     assert loading["event"] == "loading"
@@ -121,7 +121,7 @@ def test_a_seed_repeats_a_sampled_answer(chat: Chat, models: Home) -> None:
 
 
 def test_every_setting_reaches_the_model(chat: Chat, models: Home) -> None:
-    """Top-k 1, a min-p of 1 and a tiny top-p each leave one token to draw; a repetition penalty changes the answer."""
+    """Top-k 1, a min-p of 1 and a tiny top-p each leave one candidate; a repetition penalty changes the answer."""
     model = {"kind": "transformers", "base": str(models.cache / "models" / "tiny"), "adapter": None}
     greedy = chat.ask("s0", model)[-1]["text"]
     for name, only in (("top_k", 1), ("min_p", 1.0), ("top_p", 1e-6)):
@@ -130,7 +130,7 @@ def test_every_setting_reaches_the_model(chat: Chat, models: Home) -> None:
 
 
 def test_an_answer_ends_before_a_stop_text(chat: Chat, models: Home) -> None:
-    """Nothing of it is shown, wherever the pieces end; a limit and a stop are distinguished."""
+    """No part of it is shown, wherever the pieces end; a limit and a stop are distinguished."""
     model = {"kind": "transformers", "base": str(models.cache / "models" / "tiny"), "adapter": None}
     *_, whole = chat.ask("w", model, max_tokens=12)
     assert whole["finish"] == "length"
@@ -143,7 +143,7 @@ def test_an_answer_ends_before_a_stop_text(chat: Chat, models: Home) -> None:
 
 
 def test_an_adapter_brings_its_own_template(chat: Chat, models: Home, adapter: Path, tmp_path: Path) -> None:
-    """A model trained with another chat template is prompted with that one, including its checkpoints."""
+    """A model trained with another chat template is prompted with it, including its checkpoints."""
     run = tmp_path / "run"
     checkpoint = run / "checkpoints" / "checkpoint-2"
     shutil.copytree(adapter, checkpoint)
@@ -181,7 +181,7 @@ def test_a_conversation_that_is_too_long_is_refused(chat: Chat, models: Home) ->
 
 
 def test_stops_hold_back_what_may_become_one() -> None:
-    """Letter by letter or at once, the text before the first stop comes out, and all of it without one."""
+    """In single letters or at once, the text before the first stop is returned, without a stop all of it."""
     for text, want in (("abcEND", "abc"), ("abENcEN", "abENcEN"), ("EENDx", "E"), ("a||b|", "a||b|"), ("x|||", "x")):
         for size in (1, 2, 10):
             stops, shown, over = Stops(("END", "|||")), "", False
@@ -194,7 +194,7 @@ def test_stops_hold_back_what_may_become_one() -> None:
 
 
 def test_a_cancel_ends_an_answer_early(chat: Chat, models: Home) -> None:
-    """What was written so far is the answer."""
+    """The text so far is the answer."""
     model = {"kind": "transformers", "base": str(models.cache / "models" / REAL.name), "adapter": None}
     essay = [{"role": "user", "content": "Write a long essay about the history of France."}]
     chat.send(op="generate", id="long", model=model, messages=essay, temperature=0, max_tokens=2000)
@@ -210,10 +210,10 @@ def test_a_cancel_ends_an_answer_early(chat: Chat, models: Home) -> None:
 
 
 def test_a_cancel_that_comes_with_its_question_is_heard(chat: Chat, models: Home) -> None:
-    """The question may still be queued, or its model be loading; a finished one is not canceled the next time."""
+    """The question may be queued or its model loading; a finished one does not cancel the next."""
     model = {"kind": "transformers", "base": str(models.cache / "models" / "tiny"), "adapter": None}
     question = {"model": model, "messages": QUESTION, "temperature": 0, "max_tokens": 400}
-    # In one write: a test that stalls in between would ask too late.
+    # In one write: a test that stalls in between would send the cancel too late.
     both = ({"op": "generate", "id": "soon", **question}, {"op": "cancel", "id": "soon"})
     assert chat.process.stdin
     chat.process.stdin.write("".join(json.dumps(one) + "\n" for one in both))

@@ -25,12 +25,12 @@ def model(models: Home) -> Any:
 
 
 def test_an_adapter_that_does_nothing_has_moved_nowhere(model: Any) -> None:
-    """KL to the base is 0 before the first step."""
+    """KL to the base model is 0 before the first step."""
     assert answers_kl(model, [([5, 6, 7], [8, 9]), ([5], [6])]) == pytest.approx(0, abs=1e-6)
 
 
 def test_kl_is_the_same_one_by_one_and_together(model: Any) -> None:
-    """Padding changes nothing, and the sum is that of the definition, position by position."""
+    """Padding changes nothing, and the sum follows the definition, position by position."""
     for name, parameter in model.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(parameter, std=0.2)
@@ -42,7 +42,7 @@ def test_kl_is_the_same_one_by_one_and_together(model: Any) -> None:
 
 
 def test_random_states_are_given_back() -> None:
-    """Draws during the evaluation are repeated afterwards."""
+    """Random draws after the evaluation are as without it."""
     torch.manual_seed(1)
     random.seed(1)
     with undisturbed():

@@ -1,4 +1,4 @@
-"""Evaluations by the real worker: base and trained on the same prompts, stopped, resumed, and without a reward."""
+"""Evaluations by the real worker: base and trained model on the same prompts, stopped, resumed, without a reward."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _own_signals(own_signals: None) -> None: ...
 
 @pytest.fixture(scope="module")
 def trained(models: Home) -> JobDir:
-    """A short run whose adapter answers differently from its base; stopped once, without a report, and resumed."""
+    """A short run whose adapter changes the answers; stopped once, without a report, and resumed."""
     run = make_run(models, "to-evaluate", changed(TINY, evaluation__max_prompts=8, training__max_steps=4))
     with pytest.MonkeyPatch.context() as patch:
         begun = work_until(run, patch, models, lambda found: any(row["phase"] == "training" for row in found))
@@ -75,7 +75,7 @@ def groups(run: JobDir) -> list[dict[str, Any]]:
 
 
 def test_a_training_ends_with_its_paired_evaluation(trained: JobDir) -> None:
-    """Also after a resume: held-out answers before the first step and at the end are what the metrics have."""
+    """Even after a resume: held-out answers before the first step and at the end match the metrics."""
     found = RunEvaluation.model_validate(read_json(trained.evaluation))
     scored = {row["when"]: row for row in rows(trained, "evaluation")}
     assert found.step == 4
@@ -89,7 +89,7 @@ def test_a_training_ends_with_its_paired_evaluation(trained: JobDir) -> None:
 def test_held_out_rows_earn_what_the_training_measured(
     models: Home, trained: JobDir, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Base and trained, asked again, answer word for word as the run's own evaluation recorded them."""
+    """Base and trained model repeat, word for word, the answers of the run's own evaluation."""
     config = parse(trained.read_config()["config"])
     held = list(iter_lines(trained.prepared / "holdout.jsonl"))[: config.evaluation.max_prompts]
     tokens = config.training.max_new_tokens
@@ -112,11 +112,11 @@ def test_held_out_rows_earn_what_the_training_measured(
 def test_a_stop_keeps_what_was_answered_and_a_resume_asks_the_rest(
     models: Home, trained: JobDir, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No prompt is answered twice, and the answers are those of an evaluation that was never stopped."""
+    """No prompt is answered twice, and the answers equal those of an uninterrupted evaluation."""
     whole = make(models, "every-answer", asked(models, None, trained), QUESTIONS)
     assert work(whole, monkeypatch, models) is JobState.COMPLETED
     run = make(models, "stopped", asked(models, None, trained), QUESTIONS)
-    # Stopped before its first batch, and again after the first model's: SIGTERM's way is the same.
+    # Stopped before its first batch, and again after the first model's: SIGTERM takes the same path.
     run.write_control(Control(stop=True))
     assert work(run, monkeypatch, models) is JobState.STOPPED
     assert groups(run) == []
@@ -143,7 +143,7 @@ def test_prompts_of_a_dataset_are_frozen_and_need_no_reward(models: Home, monkey
 
 
 def test_what_cannot_be_asked_is_said(models: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A prompt beyond what the model holds is passed over with a reason; own messages are asked as they are."""
+    """A prompt longer than the context is skipped with a reason; custom messages are used as they are."""
     own = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hello"}]
     prompts = [{"instruction": "word " * 600}, *read_prompts(json.dumps({"messages": own}), 1)]
     run = make(models, "too-long", asked(models, None), prompts)
@@ -155,7 +155,7 @@ def test_what_cannot_be_asked_is_said(models: Home, monkeypatch: pytest.MonkeyPa
 
 
 def test_a_reward_that_needs_a_reference_refuses_prompts_without(models: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Before a model is loaded, in words."""
+    """Before a model is loaded, with a message."""
     reward = RewardSection(type="preset", preset_name="arithmetic")
     run = make(models, "no-reference", asked(models, None), [{"instruction": "Hi"}], reward=reward, best=1.2)
     assert work(run, monkeypatch, models) is JobState.FAILED
@@ -172,20 +172,20 @@ def gguf(models: Home) -> Asked:
 
 
 def test_a_gguf_answers_in_a_process_of_its_own(models: Home, gguf: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Beside the same weights in transformers: the same prompt, the same greedy answers."""
+    """Compared with the same weights in transformers: the same prompt, the same greedy answers."""
     run = make(models, "gguf", (*asked(models, None), gguf), QUESTIONS[:4])
     assert work(run, monkeypatch, models) is JobState.COMPLETED, run.read_status()
     found = {(group["model"], group["place"]): group for group in groups(run)}
     assert all(found[0, place]["prompt"] == found[1, place]["prompt"] for place in range(4))
     texts = {key: group["completions"][0]["text"].strip() for key, group in found.items()}
-    # Sixteen bits may decide between two tokens that are all but equally likely.
+    # 16-bit rounding may decide between two nearly equally likely tokens.
     assert sum(texts[0, place] == texts[1, place] for place in range(4)) >= 3
 
 
 def test_a_file_that_is_no_model_ends_the_evaluation_in_words(
     models: Home, gguf: Asked, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Whatever llama.cpp does with it: the worker lives on, says which file, and keeps what others answered."""
+    """Whatever llama.cpp does: the worker survives, names the file, and keeps the other models' answers."""
     broken = tmp_path / "broken.gguf"
     broken.write_bytes(b"GGUF and nothing else")
     bad = gguf.model_copy(update={"resolved": {"kind": "gguf", "path": str(broken)}})
@@ -200,7 +200,7 @@ def texts(run: JobDir) -> dict[tuple[int, int], str]:
 
 
 def killing(patch: pytest.MonkeyPatch, op: str, *times: int) -> list[str]:
-    """End llama.cpp's process without warning just before it is asked ``op`` for these times; what was asked."""
+    """Kill llama.cpp's process just before the given requests of type ``op``; returns the requests."""
     asked_for: list[str] = []
     ask = Child.ask
 
@@ -218,7 +218,7 @@ def killing(patch: pytest.MonkeyPatch, op: str, *times: int) -> list[str]:
 def test_llama_cpp_answers_for_bases_and_adapters_as_transformers_does(
     models: Home, trained: JobDir, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Word for word, also when its process is killed once; with the setting off there is no process."""
+    """Word for word, even if its process is killed once; with the setting off there is no process."""
     asked_for = killing(monkeypatch, "generate", 1)
     slow = make(models, "slow", asked(models, None, trained), QUESTIONS[:6], rollout_engine="transformers")
     assert work(slow, monkeypatch, models) is JobState.COMPLETED, slow.read_status()
@@ -228,7 +228,7 @@ def test_llama_cpp_answers_for_bases_and_adapters_as_transformers_does(
     assert asked_for.count("generate") == 3
     written, wanted = texts(fast), texts(slow)
     assert written.keys() == wanted.keys()
-    # Sixteen bits may decide between two words of a random model that are all but equally likely.
+    # 16-bit rounding may decide between two nearly equally likely words of a random model.
     assert sum(written[key] == wanted[key] for key in wanted) >= len(wanted) - 2
     status = fast.read_status()
     assert status is not None
@@ -238,7 +238,7 @@ def test_llama_cpp_answers_for_bases_and_adapters_as_transformers_does(
 def test_where_llama_cpp_is_not_the_same_model_transformers_answers(
     models: Home, trained: JobDir, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The note says which model and why; the other one is answered by llama.cpp all the same."""
+    """The note says which model and why; llama.cpp still answers for the other one."""
     monkeypatch.setattr(gguf_adapter, "write", _without_values)
     asked_for = killing(monkeypatch, "generate", 0)
     run = make(models, "not-the-same", asked(models, None, trained), QUESTIONS[:2])
@@ -265,7 +265,7 @@ def _without_values(path: Path, arch: str, adapted: list[gguf_adapter.LoraLayer]
 
 @pytest.mark.parametrize("temperature", [0.0, 0.5])
 def test_a_gguf_answers_many_prompts_as_it_answers_one(models: Home, gguf: Asked, temperature: float) -> None:
-    """Greedy, and drawn: an answer's chances are those of its place, whatever is asked beside it."""
+    """Greedy and sampled: an answer depends only on its position, whatever is in the same batch."""
     prompts = [*QUESTIONS[:5], {"instruction": "word " * 300}]
     run = make(models, f"many-{temperature}", (gguf,), prompts, temperature=temperature, seed=3)
     spec = EvaluationSpec.model_validate(run.read_config())
@@ -274,7 +274,7 @@ def test_a_gguf_answers_many_prompts_as_it_answers_one(models: Home, gguf: Asked
         together = dict(one for piece in llama.answers(questions) for one in piece)
         alone = dict(one for question in questions for piece in llama.answers([question]) for one in piece)
     assert sorted(together) == sorted(alone) == list(range(6))
-    # The last bit may decide between two words of a random model that are all but equally likely.
+    # The last bit may decide between two nearly equally likely words of a random model.
     assert sum(together[place] == alone[place] for place in range(6)) >= 5
     assert len({one.text for one in together.values()}) > 1
 
@@ -282,12 +282,12 @@ def test_a_gguf_answers_many_prompts_as_it_answers_one(models: Home, gguf: Asked
 def test_a_gguf_whose_process_is_killed_keeps_what_it_answered(
     models: Home, gguf: Asked, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Once is not heard of. Twice, the evaluation says so and ends; a resume asks the rest.
+    """Once is not reported. After twice, the evaluation ends with an error; a resume does the rest.
 
-    The answers are those of one that was left alone.
+    The answers equal those of an uninterrupted evaluation.
     """
-    monkeypatch.setattr(answering, "LOOK", 0.0)  # a look after every token
-    prompts = [*QUESTIONS[:3], {"instruction": "word " * 300}]  # the long one is asked after the others
+    monkeypatch.setattr(answering, "LOOK", 0.0)  # check after every token
+    prompts = [*QUESTIONS[:3], {"instruction": "word " * 300}]  # the long one comes after the others
     whole = make(models, "gguf-whole", (gguf,), prompts)
     assert work(whole, monkeypatch, models) is JobState.COMPLETED, whole.read_status()
     revived = make(models, "gguf-revived", (gguf,), prompts)
@@ -297,7 +297,7 @@ def test_a_gguf_whose_process_is_killed_keeps_what_it_answered(
     assert texts(revived) == texts(whole)
     run = make(models, "gguf-killed", (gguf,), prompts)
     with pytest.MonkeyPatch.context() as patch:
-        killing(patch, "open", 2, 3)  # once is not heard of
+        killing(patch, "open", 2, 3)  # once is not reported
         assert work(run, monkeypatch, models) is JobState.FAILED
     assert "signal 9" in str(run.read_status())
     assert sorted(texts(run)) == [(0, 0), (0, 1), (0, 2)]

@@ -79,7 +79,7 @@ def files(job: JobDir) -> dict[str, dict[str, Any]]:
 
 @pytest.fixture
 def short_answers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """General questions, which a folder without a run is asked, are answered in a few words."""
+    """General questions, used for a folder without a run, get short answers."""
     monkeypatch.setattr(fidelity, "ANSWER", 12)
 
 
@@ -90,7 +90,7 @@ def logits(model: Any) -> torch.Tensor:
 
 
 def test_the_adapter_names_its_base_and_loads(models: Home, trained: JobDir, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It holds the trained weights and no path of this machine, and was compared with what was trained."""
+    """It has the trained weights and no local path, and was compared with the trained model."""
     job = export(models, monkeypatch, "adapter", format="adapter")
     made = files(job)
     assert {"adapter_config.json", "adapter_model.safetensors", "tokenizer.json"} <= set(made)
@@ -104,13 +104,13 @@ def test_the_adapter_names_its_base_and_loads(models: Home, trained: JobDir, mon
 
 
 def test_an_earlier_checkpoint_is_merged(models: Home, trained: JobDir, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its logits are those of base plus that checkpoint's adapter, to the rounding of 16 bit, not the last one's."""
+    """Within 16-bit rounding, its logits equal base plus that checkpoint's adapter, not the last one's."""
     job = export(models, monkeypatch, "merged", format="merged", checkpoint=4)
     found = result(job)
     assert found["origin"]["checkpoint"] == 4
     weights = files(job)["model.safetensors"]
     assert (weights["tensor_types"], weights["bits_per_weight"]) == ({"BF16": len(weights["tensors"])}, 16.0)
-    # A random model's words are all but equally likely, so the rounding may turn some: how much is measured here.
+    # A random model's words are nearly equally likely, so rounding may change some: measured here.
     assert weights["fidelity"]["verdict"] in {"faithful", "loses_quality"}
     merged = logits(AutoModelForCausalLM.from_pretrained(job.files, dtype=torch.float32))
     distances = {}
@@ -140,7 +140,7 @@ def test_a_folder_from_elsewhere_is_merged_with_its_base(
 def test_an_adapter_as_gguf_says_the_same_on_its_base(
     models: Home, folder: Path, short_answers: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also where layers have ranks of their own: llama.cpp divides by each one's."""
+    """Even if layers have different ranks: llama.cpp divides by each one's."""
     job = export(models, monkeypatch, "lora", format="adapter_gguf", adapter=str(folder), base="builtin:tiny")
     made = files(job)["My-run-LoRA.gguf"]
     assert (made["file_type"], made["tensor_types"]) == ("LoRA adapter", {"F32": 8})
@@ -155,7 +155,7 @@ def test_an_adapter_as_gguf_says_the_same_on_its_base(
 def test_several_files_from_one_merge_say_what_they_are(
     models: Home, trained: JobDir, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Types are read back from each file, each was compared, the recipes fit, and nothing else is left."""
+    """Types are read back from each file, each was compared, the recipes match, and nothing else is left."""
     kinds = ["f32", "bf16", "q2_k"]
     job = export(models, monkeypatch, "several", format="gguf", quantizations=kinds, importance_matrix=True)
     made = files(job)
@@ -179,14 +179,14 @@ def test_several_files_from_one_merge_say_what_they_are(
 
 
 def test_a_bundle_is_made(models: Home, trained: JobDir, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One zip file, with the command that runs it again."""
+    """One zip file, with the command that repeats the run."""
     job = export(models, monkeypatch, "bundle", format="bundle")
     assert list(files(job)) == ["My-run-reproduction.zip"]
 
 
 @needs_converter
 def test_a_cancelled_export_leaves_nothing(models: Home, trained: JobDir, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither files nor half files are left, and the state is stopped."""
+    """No complete or partial files are left, and the state is stopped."""
     job = JobDir(models.exports / "cancelled")
     job.path.mkdir(parents=True)
     write_json(job.config, {"kind": "export", "session_id": "exported", "format": "gguf", "quantization": "q8_0"})
@@ -196,7 +196,7 @@ def test_a_cancelled_export_leaves_nothing(models: Home, trained: JobDir, monkey
 
 
 def test_a_child_that_dies_is_quoted(tmp_path: Path) -> None:
-    """A crash of llama.cpp is an error with its last output, not the end of the export's process."""
+    """A llama.cpp crash is an error with its last output, not the end of the export process."""
     broken = tmp_path / "broken.gguf"
     broken.write_bytes(b"GGUF but not really")
     with pytest.raises(Unavailable, match="Quantization to Q4_0 failed"):
@@ -204,7 +204,7 @@ def test_a_child_that_dies_is_quoted(tmp_path: Path) -> None:
 
 
 def test_a_model_trained_in_4_bit_is_merged_into_its_16_bit_base(models: Home, tmp_path: Path) -> None:
-    """The 4-bit copy's name leads to the original; a reduced base without such a name is refused."""
+    """The 4-bit copy's name identifies the original; other quantized bases are refused."""
     assert merge.sixteen_bit("builtin:tiny-unsloth-bnb-4bit", None, models) == str(tiny(models))
     assert merge.sixteen_bit("unsloth/Qwen3-1.7B-bnb-4bit", None, models) == "unsloth/Qwen3-1.7B"
     settings = json.loads((tiny(models) / "config.json").read_text())
@@ -217,7 +217,7 @@ def test_a_model_trained_in_4_bit_is_merged_into_its_16_bit_base(models: Home, t
 
 
 def test_an_adapter_that_does_not_fit_is_refused(models: Home, folder: Path, tmp_path: Path) -> None:
-    """PEFT only warns about a tensor without a place, and the model would answer like its base."""
+    """PEFT only warns about an unmatched tensor, and the model would answer like its base."""
     odd = tmp_path / "odd"
     odd.mkdir()
     (odd / "adapter_config.json").write_text((folder / "adapter_config.json").read_text())
@@ -242,7 +242,7 @@ def test_what_is_not_there_is_named(models: Home, trained: JobDir, tmp_path: Pat
 
 
 def test_too_little_room_is_said_before_anything_is_written(tmp_path: Path) -> None:
-    """Disk and memory, each with its figures; 32 bit takes more of both than 4."""
+    """Disk and memory, each with its figures; 32-bit needs more of both than 4-bit."""
     small = ExportSpec(session_id="x", format=ExportFormat.GGUF, quantizations=(Quantization.Q4_K_M,))
     large = small.model_copy(update={"quantizations": tuple(Quantization)})
     needs = [space.needed(spec, 135_000_000, 49_152) for spec in (small, large)]
@@ -267,7 +267,7 @@ def test_the_number_of_stages_counts_each_file_once() -> None:
 def test_where_llama_cpp_crashes_the_file_is_kept_and_verified_later(
     models: Home, trained: JobDir, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is unverified while this machine cannot read such files, and what it was found to be once it can."""
+    """It is unverified while this machine cannot load such files, and gets its verdict once it can."""
     before = (models.cache / "llama.json").read_bytes() if (models.cache / "llama.json").is_file() else None
     llama.keep(models, Outcome(fingerprint=llama.fingerprint(), dead={"F16": "SIGSEGV (signal 11)"}))
     with pytest.MonkeyPatch.context() as patch:
@@ -277,7 +277,7 @@ def test_where_llama_cpp_crashes_the_file_is_kept_and_verified_later(
     assert made["fidelity"]["verdict"] == "unverified"
     assert "every file that contains F16" in made["fidelity"]["reason"]
     assert "Not verified on this machine: F16" in str(job.read_status())
-    # Compared again where it does not crash: the same bytes, now with a verdict.
+    # Checked again where it does not crash: the same bytes, now with a verdict.
     llama.keep(models, Outcome(fingerprint=llama.fingerprint()))
     assert work(job, monkeypatch, models) == JobState.COMPLETED, job.read_status()
     again = files(job)[made["name"]]
@@ -287,7 +287,7 @@ def test_where_llama_cpp_crashes_the_file_is_kept_and_verified_later(
         (read_json(job.result) or {})["fidelity"][0], again["fidelity"],
     ]  # fmt: skip
     assert "Not verified" not in (read_json(job.status) or {})["message"]
-    # And where it crashes although files of this kind work here, it is the file.
+    # And if it crashes although files of this kind work here, the file is the cause.
     llama.keep(models, Outcome(fingerprint=llama.fingerprint(), extra_buffers=False))
     result_ = read_json(job.result) or {}
     result_["fidelity"][-1]["verdict"] = "unverified"

@@ -1,4 +1,4 @@
-"""kill -9 in the middle of a real export: no incomplete files are listed, and the disk space is released."""
+"""kill -9 during a real export: no incomplete files are listed, and the disk space is freed."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ def services(models: Home, trained: JobDir) -> Iterator[Services]:
     found = container.build(Settings.from_env({"TUNESMITH_HOME": str(models.root), "PATH": os.environ["PATH"]}))
     rebuild(models, found.database)
     yield found
-    while found.watcher.tick():  # until the last worker is gone and its exit code has been read
+    while found.watcher.tick():  # until the last worker has exited and its exit code has been read
         time.sleep(0.05)
     found.close()
 
 
 def follow(services: Services, export_id: str, *states: str, stage: int = 0) -> None:
-    """Let the watcher work until the export is in one of the states, and at a stage."""
+    """Let the watcher work until the export is in one of the states and at a stage."""
     end = time.monotonic() + 500
     while True:
         services.watcher.tick()
@@ -60,7 +60,7 @@ def weight(folder: Path) -> int:
 
 
 def killed(services: Services, models: Home, stage: int, wait: float) -> tuple[str, list[psutil.Process]] | None:
-    """An export that was killed after it had reached a stage, and its children; None if it finished first."""
+    """An export killed after it reached a stage, and its children; None if it finished first."""
     made = services.exports.create("exported", "gguf", quantizations=MANY)
     follow(services, made.export_id, "running", "completed", stage=stage)
     time.sleep(wait)
@@ -81,7 +81,7 @@ def killed(services: Services, models: Home, stage: int, wait: float) -> tuple[s
 
 @pytest.mark.parametrize("attempt", range(KILLS))
 def test_a_killed_export_leaves_nothing(services: Services, models: Home, attempt: int) -> None:
-    """Whenever it happens: it is crashed, has no files, holds no disk, and no child of it works on."""
+    """At any stage: it is crashed, has no files, uses no disk space, and no child process is left."""
     moment = random.Random(f"{models.root}{attempt}")
     stage = moment.randint(1, 9)
     # On a fast machine a late kill may miss: then an earlier one is used.
@@ -102,7 +102,7 @@ def test_a_killed_export_leaves_nothing(services: Services, models: Home, attemp
 
 
 def test_a_cancelled_export_gives_the_disk_back_while_it_converts(services: Services, models: Home) -> None:
-    """Cancel ends the converter that is running, and the worker removes what it wrote."""
+    """Cancel ends the running converter, and the worker removes what it wrote."""
     made = services.exports.create("exported", "gguf", quantizations=MANY)
     follow(services, made.export_id, "running", stage=6)
     services.exports.cancel(made.export_id)
@@ -111,7 +111,7 @@ def test_a_cancelled_export_gives_the_disk_back_while_it_converts(services: Serv
 
 
 def test_what_a_dead_server_could_not_remove_is_removed_at_its_start(services: Services, models: Home) -> None:
-    """Of exports that did not end well; finished ones are left as they are."""
+    """The leftovers of failed exports; finished ones stay unchanged."""
     ended = {view.job.status: view.export_id for view in services.exports.list()}
     left = models.exports / ended["stopped"] / "files.partial" / ".work"
     left.mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""Modelfiles: the template equals the model's own, as Go renders it, or there is none."""
+"""Modelfiles: the template, as Go renders it, equals the model's own, or there is none."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def found(template: str, first: str = "<s>") -> Family | None:
 
 
 def rendered_by_its_own(name: str) -> list[str]:
-    """What Ollama should send: the chat template's text, less the first token that Ollama adds itself."""
+    """What Ollama should send: the chat template's text without the first token, which Ollama adds."""
     write, first = own(name)
     texts = [write(conversation) for conversation in CONVERSATIONS]
     return [text if name == "SmolLM2" else text.removeprefix(first) for text in texts]
@@ -124,7 +124,7 @@ def rendered_by_its_own(name: str) -> list[str]:
 
 @pytest.mark.parametrize("name", KNOWN)
 def test_a_known_family_is_recognised_by_its_conversations(name: str) -> None:
-    """Families are told apart by what their templates write, not by a model's name."""
+    """Families are told apart by their templates' output, not by a model's name."""
     family = recognise(*own(name))
     assert family is not None
     assert family.name == KNOWN[name][0]
@@ -133,7 +133,7 @@ def test_a_known_family_is_recognised_by_its_conversations(name: str) -> None:
 
 @pytest.mark.parametrize("name", KNOWN)
 def test_go_renders_the_template_as_the_model_s_own_does(name: str, go: Go) -> None:
-    """With a system prompt and without, one turn and several: the text that Ollama sends is the one trained on."""
+    """With and without a system prompt, one turn and several: Ollama sends the text used in training."""
     family = recognise(*own(name))
     assert family is not None
     assert go(family.template(), CONVERSATIONS) == rendered_by_its_own(name)
@@ -141,7 +141,7 @@ def test_go_renders_the_template_as_the_model_s_own_does(name: str, go: Go) -> N
 
 @needs_model
 def test_go_renders_the_built_in_model_s_template(go: Go) -> None:
-    """Its first token opens every turn, so it stays; without a system prompt it gets its maker's."""
+    """Its first token opens every turn, so it stays; the default system prompt is the model's own."""
     template, special = read_chat_template(REAL)
     family = recognise(lambda messages: render(messages, template, special), special["bos_token"])
     assert family is not None
@@ -149,7 +149,7 @@ def test_go_renders_the_built_in_model_s_template(go: Go) -> None:
 
 
 def test_thoughts_can_be_switched_off(go: Go) -> None:
-    """Qwen3's turn then opens with empty thoughts, as its own template does; otherwise it opens freely."""
+    """Qwen3's turn then starts with empty thoughts, as in its own template; otherwise without."""
     family = recognise(*own("Qwen3"))
     assert family is not None
     assert family.thinks
@@ -160,7 +160,7 @@ def test_thoughts_can_be_switched_off(go: Go) -> None:
 
 
 def test_an_earlier_answer_s_thoughts_are_left_out(go: Go) -> None:
-    """Ollama keeps them apart, Qwen3's own template drops them: the next prompt is the same."""
+    """Ollama keeps them separate, Qwen3's own template drops them: the next prompt is the same."""
     family = recognise(*own("Qwen3"))
     assert family is not None
     text = own("Qwen3")[0]
@@ -191,7 +191,7 @@ def test_a_template_that_counts_gets_none() -> None:
 
 
 def test_the_whole_file() -> None:
-    """FROM, TEMPLATE, stops once each, sampling, the training's system prompt, the licence."""
+    """FROM, TEMPLATE, unique stops, sampling, the training's system prompt, the license."""
     text = modelfile(
         "demo-Q4_K_M.gguf", found(SMOLLM2), 'Say """hello""".', "<|im_end|>",
         parameters={"temperature": 0.7, "num_predict": 24}, licence="Apache-2.0",
@@ -206,7 +206,7 @@ def test_the_whole_file() -> None:
 
 
 def test_an_adapter_and_an_unknown_parameter() -> None:
-    """The adapter stands beside the model; what Ollama does not know is refused."""
+    """The adapter is next to the model; parameters unknown to Ollama are refused."""
     text = modelfile("base.gguf", None, "", "", adapter="mine.gguf")
     assert text.startswith("FROM ./base.gguf\nADAPTER ./mine.gguf\n")
     with pytest.raises(InvalidInput, match="no parameter warmth"):
@@ -214,14 +214,14 @@ def test_an_adapter_and_an_unknown_parameter() -> None:
 
 
 def test_the_date_of_a_template_is_said() -> None:
-    """Llama's own template writes today's date; the Modelfile's is fixed and says so."""
+    """Llama's own template writes today's date; the Modelfile has a fixed one and says so."""
     text = modelfile("a.gguf", recognise(*own("Llama 3.2")), "", "")
     assert "the date of the export" in text
     assert quoted("a") == '"""a"""'
 
 
 def test_the_licence_of_a_folder(tmp_path: Path) -> None:
-    """A LICENSE file's text, else the name in the README, else nothing."""
+    """The text of a LICENSE file, or the name in the README, or nothing."""
     assert licence_of(tmp_path) == ""
     (tmp_path / "README.md").write_text("---\nlanguage: en\nlicense: apache-2.0\ntags: []\n---\n# Model\n")
     assert licence_of(tmp_path) == "apache-2.0"
@@ -230,7 +230,7 @@ def test_the_licence_of_a_folder(tmp_path: Path) -> None:
 
 
 def test_sampling_is_what_the_model_s_maker_recommends(tmp_path: Path) -> None:
-    """Else temperature 0, as the held-out answers were scored."""
+    """Otherwise temperature 0, as used to score the held-out answers."""
     assert sampling_of(tmp_path) == {"temperature": 0}
     (tmp_path / "generation_config.json").write_text('{"temperature": 0.6, "top_k": 20, "do_sample": true}')
     assert sampling_of(tmp_path) == {"temperature": 0.6, "top_k": 20}

@@ -1,4 +1,4 @@
-"""What an export's Modelfile says reaches Ollama's create request unchanged."""
+"""The contents of an export's Modelfile reach Ollama's create request unchanged."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LICENCE = "Apache License\n                   Version 2.0\n\n   1. Definitions.\
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
 def test_every_part_of_a_modelfile_is_read_back(family: Family) -> None:
-    """Template, stops, sampling, system prompt and licence of each family, byte for byte."""
+    """Template, stops, sampling, system prompt and license of each family, byte for byte."""
     text = modelfile("m.gguf", family, SYSTEM, "<|end|>", parameters={"temperature": 0.6, "top_k": 20}, licence=LICENCE)
     found = create_fields(text)
     assert found["template"] == family.template()
@@ -40,7 +40,7 @@ def test_the_examples_in_the_documentation_are_right(module: ModuleType) -> None
 
 
 def test_each_file_has_its_own_modelfile(tmp_path: Path) -> None:
-    """Of several in one export the one that names the file; an adapter is named by its own line."""
+    """If there are several, the one that names the file; an adapter is named by its own line."""
     for name, file in (("Modelfile", "a-Q4_K_M.gguf"), ("Modelfile-Q8_0", "a-Q8_0.gguf")):
         (tmp_path / name).write_text(modelfile(file, None, file, "</s>"))
     assert create_fields(modelfile_for(tmp_path, "a-Q8_0.gguf"))["system"] == "a-Q8_0.gguf"

@@ -1,4 +1,4 @@
-"""Every offered number format, made with the installed llama.cpp and checked."""
+"""Every offered quantization, made with the installed llama.cpp and checked."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ TRY = Path(__file__).parents[2] / "support" / "try_gguf.py"
 
 
 class Source(NamedTuple):
-    """A 256-wide model, so that every kind of block fits: as F16, in memory, and its importance matrix."""
+    """A 256-wide model, so that every block type fits: as F16, in memory, and its importance matrix."""
 
     file: Path
     matrix: Path
@@ -131,7 +131,7 @@ def tried(*files: Path, texts: list[list[int]]) -> list[dict[str, Any]]:
 
 
 def quantized(source: Path, wanted: list[tuple[Path, Quantization, Path | None]]) -> subprocess.CompletedProcess[str]:
-    """Many files by the worker's own function; one process, because loading llama.cpp takes longer than the work."""
+    """Many files with the worker's function; one process, because loading llama.cpp takes longer than the work."""
     lines = [f"import sys; sys.path.append({str(PROJECT)!r}); from core.training.gguf.quantize_child import quantize"]
     for target, kind, matrix in wanted:
         call = f"quantize({str(source)!r}, {str(target)!r}, {kind.label!r}, {str(matrix or '')!r})"
@@ -142,7 +142,7 @@ def quantized(source: Path, wanted: list[tuple[Path, Quantization, Path | None]]
 
 @pytest.fixture(scope="module")
 def made(source: Source) -> dict[Quantization, tuple[Path, dict[str, Any]]]:
-    """Every reduced format, with what llama.cpp says of it."""
+    """Every quantization, with llama.cpp's metadata."""
     files = {kind: source.file.with_name(f"{kind.value}.gguf") for kind in REDUCED}
     matrix = {kind: source.matrix if kind in NEED_MATRIX else None for kind in REDUCED}
     done = quantized(source.file, [(files[kind], kind, matrix[kind]) for kind in REDUCED])
@@ -153,7 +153,7 @@ def made(source: Source) -> dict[Quantization, tuple[Path, dict[str, Any]]]:
 
 @pytest.mark.parametrize("kind", REDUCED, ids=lambda kind: kind.value)
 def test_it_is_what_it_says(kind: Quantization, made: dict[Quantization, tuple[Path, dict[str, Any]]]) -> None:
-    """Type, tensor types, size and bits as shown equal what llama.cpp reads; it loads, answers, and is self-tested."""
+    """Displayed type, tensor types, size and bits equal what llama.cpp reads; it loads, answers, and is self-tested."""
     file, said = made[kind]
     shown = export_files.exported(file, {})
     assert shown.file_type == kind.label
@@ -170,7 +170,7 @@ def test_it_is_what_it_says(kind: Quantization, made: dict[Quantization, tuple[P
 
 
 def test_what_needs_an_importance_matrix_is_refused_without(source: Source) -> None:
-    """llama.cpp refuses, for every such kind; so the page does not offer it without one."""
+    """llama.cpp refuses every such type, so the page does not offer it without one."""
     files = [source.file.with_name(f"none-{kind.value}.gguf") for kind in NEED_MATRIX]
     done = quantized(source.file, [(file, kind, None) for file, kind in zip(files, NEED_MATRIX, strict=True)])
     assert done.stderr.count("requires an imatrix") == len(NEED_MATRIX)
@@ -181,7 +181,7 @@ def test_what_needs_an_importance_matrix_is_refused_without(source: Source) -> N
 def test_an_importance_matrix_brings_it_closer(
     source: Source, made: dict[Quantization, tuple[Path, dict[str, Any]]]
 ) -> None:
-    """Q2_K with the matrix differs less from F16 than Q2_K without, on texts of the same kind."""
+    """Q2_K with the matrix differs less from F16 than without, on similar texts."""
     helped = source.file.with_name("helped.gguf")
     gguf_file.quantize(source.file, helped, Quantization.Q2_K, lambda: False, source.matrix)
     truth, plain, better = (

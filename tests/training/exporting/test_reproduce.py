@@ -1,4 +1,4 @@
-"""A run, its bundle, and the same run again in another home."""
+"""A run, its bundle, and the same run repeated in another home folder."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def elsewhere(models: Home, tmp_path: Path) -> Home:
 
 
 def test_one_command_gives_the_same_rewards(bundled: tuple[JobDir, Path], elsewhere: Home) -> None:
-    """The real command on a fresh home: every step of the real worker earns what it earned before."""
+    """The real command in a fresh home folder: each step of the real worker earns the same reward."""
     run, file = bundled
     done = subprocess.run(
         [sys.executable, "-m", "flask", "--app", "flask_app", "reproduce", str(file)],
@@ -84,7 +84,7 @@ def test_what_a_bundle_holds(bundled: tuple[JobDir, Path], tmp_path: Path) -> No
 
 
 def test_what_a_reward_uses_is_part_of_its_source() -> None:
-    """A change in how numbers are read changes scores as much as one in the reward itself; the sandbox's files too."""
+    """A change in how numbers are read affects scores like one in the reward itself; so do the sandbox's files."""
     assert {"numeric.py", "numbers.py", "answers.py"} == set(reward_sources(["numeric"]))
     assert {"maths.py", "boxed_code.py", "sandbox/guest.py"} < set(reward_sources(["math", "python"]))
 
@@ -104,7 +104,7 @@ def test_own_python_is_a_file_of_its_own(models: Home, tmp_path: Path) -> None:
 
 
 def test_differences_are_named(bundled: tuple[JobDir, Path], elsewhere: Home, tmp_path: Path) -> None:
-    """Another version, another machine and another base model are each said; the numbers' causes come first."""
+    """Another version, machine or base model is reported; causes of different numbers come first."""
     bundle = read_bundle(bundled[1], tmp_path)
     then = bundle.about["environment"]
     then["packages"]["torch"] = "1.0"
@@ -124,7 +124,7 @@ def test_differences_are_named(bundled: tuple[JobDir, Path], elsewhere: Home, tm
 
 @pytest.mark.parametrize("harm", ["changed", "added", "cut", "outside", "no bundle"])
 def test_a_damaged_bundle_is_refused_in_words(bundled: tuple[JobDir, Path], tmp_path: Path, harm: str) -> None:
-    """And nothing is written outside the folder that it is unpacked to."""
+    """And nothing is written outside the target folder."""
     file = tmp_path / "harmed.zip"
     with zipfile.ZipFile(bundled[1]) as archive, zipfile.ZipFile(file, "w") as other:
         for name in archive.namelist():
@@ -158,7 +158,7 @@ def test_a_run_that_has_not_begun_and_a_writing_that_is_cancelled(models: Home, 
 
 
 def test_curves_that_differ_are_compared_in_words() -> None:
-    """How many steps are the same, which is the first that is not, and by how much at most."""
+    """How many steps match, which is the first that does not, and the largest difference."""
     found = compare({1: 0.5, 2: 0.25, 3: 1.0}, {1: 0.5, 2: 0.75, 4: 0.0})
     assert not found.equal
     assert "1 of 2 steps have the same reward" in found.words()

@@ -1,4 +1,4 @@
-"""A second check of an export that finds one of its files broken, killed at each of its steps."""
+"""A repeated check of an export that finds a broken file, killed at each of its steps."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from core.training.exporting.verify import Verification
 
 
 class Killed(BaseException):
-    """The worker ends here."""
+    """Simulates the worker's death."""
 
 
 def report(name: str, verdict: FidelityVerdict) -> FidelityReport:
@@ -28,7 +28,7 @@ def listed(path: Path, reports: dict[str, FidelityReport]) -> ExportedFile:
 
 @pytest.fixture
 def checking(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Verification:
-    """Of two files, of which Q4 turns out to be broken."""
+    """Check two files, of which Q4 turns out to be broken."""
     run = JobDir(tmp_path)
     run.files.mkdir()
     for name, kind in (("Modelfile", "Q4"), ("Modelfile-Q8", "Q8")):

@@ -1,4 +1,4 @@
-"""The fidelity check on the real small model after a real short training, and on exports that were sabotaged."""
+"""The fidelity check on the real small model after a short real training, and on sabotaged exports."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def f16(trained: Trained) -> Path:
 def faithful(report: FidelityReport) -> None:
     assert report.verdict == FidelityVerdict.FAITHFUL, report.reason
     assert report.same_prompt_ids == 1
-    # In one answer of the eight, rounding may decide between two words that are all but equally likely.
+    # In one of the eight answers, rounding may decide between two nearly equally likely words.
     assert (report.exact_match or 0) >= 1 - 1 / QUESTIONS
     assert (report.mean_kl or 0) < 1e-3
     assert report.change_kept == pytest.approx(1, abs=0.05)
@@ -107,14 +107,14 @@ def faithful(report: FidelityReport) -> None:
 
 
 def test_adapter_and_merged_model_are_faithful(trained: Trained) -> None:
-    """The training did something, and both hold it to the rounding of 16 bits."""
+    """The training had an effect, and both keep it within 16-bit rounding."""
     assert (trained.copied.adapter_kl or 0) > 0.1
     faithful(trained.copied)
     faithful(trained.check.merged(trained.folder / "merged"))
 
 
 def test_a_16_bit_gguf_is_faithful(trained: Trained, f16: Path) -> None:
-    """llama.cpp, asked with the file's own template, gives the trained model's answers."""
+    """llama.cpp, prompted with the file's own template, gives the trained model's answers."""
     faithful(trained.check.gguf(f16, "F16"))
 
 
@@ -124,7 +124,7 @@ def test_the_adapter_as_gguf_is_faithful(trained: Trained) -> None:
 
 
 def test_a_missing_adapter_is_broken(trained: Trained) -> None:
-    """The base alone is recognised as the base."""
+    """The base model alone is recognized as such."""
     report = trained.check.gguf(trained.base, "Q8_0")
     assert report.verdict == FidelityVerdict.BROKEN
     assert report.reason.startswith("The adapter is missing: it contains 0%")
@@ -132,10 +132,10 @@ def test_a_missing_adapter_is_broken(trained: Trained) -> None:
 
 
 def sabotaged(source: Path, target: Path, name: str, change: Callable[[Any], Any]) -> Path:
-    """A copy of a GGUF with another value of the same size in one field of its header."""
+    """A copy of a GGUF with one header field replaced by another value of the same size."""
     content, old = bytearray(source.read_bytes()), gguf_header.read(source).fields[name]
     new = change(old)
-    # Behind the key come the type and, of a text, its length.
+    # The key is followed by the type and, for a string, its length.
     place = content.index(name.encode()) + len(name) + (12 if isinstance(old, str) else 4)
     before, after = _stored(old), _stored(new)
     assert len(after) == len(before)
@@ -171,7 +171,7 @@ def _stored(value: Any) -> bytes:
 def test_a_sabotaged_header_is_broken(
     trained: Trained, f16: Path, tmp_path: Path, field: str, change: Callable[[Any], Any], reason: str, token: str
 ) -> None:
-    """Each for its own reason, with the first token that differs, before anything is asked."""
+    """Each for its own reason, with the first different token, before anything is generated."""
     report = trained.check.gguf(sabotaged(f16, tmp_path / "sabotaged.gguf", field, change), "F16")
     assert report.verdict == FidelityVerdict.BROKEN
     assert report.reason.startswith(reason)
@@ -180,7 +180,7 @@ def test_a_sabotaged_header_is_broken(
 
 
 def test_a_merged_folder_with_another_end_token_is_broken(trained: Trained, tmp_path: Path) -> None:
-    """Where the tokenizer's file names another one, programs stop at the wrong place."""
+    """If the tokenizer's file names another one, programs stop at the wrong place."""
     folder = tmp_path / "merged"
     shutil.copytree(trained.folder / "merged", folder)
     config = folder / "tokenizer_config.json"
@@ -191,7 +191,7 @@ def test_a_merged_folder_with_another_end_token_is_broken(trained: Trained, tmp_
 
 
 def test_an_extra_space_is_not_a_different_word(trained: Trained) -> None:
-    """Programs differ in where they put spaces; a different word is something else."""
+    """Programs differ in where they put spaces; a different word is a real difference."""
     read = [trained.tokenizer(text)["input_ids"] for text in ("What is 2", " What is 2", "Which is 2")]
     assert read[0] != read[1]
     assert only_spaces(read[0], read[1], trained.tokenizer)
@@ -199,7 +199,7 @@ def test_an_extra_space_is_not_a_different_word(trained: Trained) -> None:
 
 
 def test_a_file_that_ends_llama_cpp_is_broken(trained: Trained, f16: Path, tmp_path: Path) -> None:
-    """Its process dies, the check goes on."""
+    """Its process dies, the check continues."""
     torn = tmp_path / "torn.gguf"
     torn.write_bytes(f16.read_bytes()[:5_000_000])
     report = trained.check.gguf(torn, "F16")
@@ -208,7 +208,7 @@ def test_a_file_that_ends_llama_cpp_is_broken(trained: Trained, f16: Path, tmp_p
 
 
 def test_a_stop_request_is_followed(trained: Trained, f16: Path) -> None:
-    """Also in the middle of what llama.cpp does."""
+    """Even during llama.cpp's work."""
     task = trained.check.task
     trained.check.task = replace(task, stop=lambda: True)
     try:

@@ -1,4 +1,4 @@
-"""A GGUF's header is read as the library reads it, and what is no whole GGUF is refused."""
+"""A GGUF header is read as the library reads it, and an incomplete GGUF is refused."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def whole(tmp_path: Path) -> Path:
 
 
 def test_it_says_what_the_library_says(whole: Path) -> None:
-    """Every single value, and each tensor's type, weights and bytes; lists are left out."""
+    """Every single value, and each tensor's type, weights and bytes; lists are skipped."""
     found, reader = gguf_header.read(whole), GGUFReader(whole)
     assert {name: found.fields[name] for name in VALUES} == {name: value for name, (value, _) in VALUES.items()}
     fields = {name: field for name, field in reader.fields.items() if not name.startswith("GGUF.")}
@@ -67,7 +67,7 @@ def test_it_says_what_the_library_says(whole: Path) -> None:
 
 
 def test_a_file_that_was_cut_anywhere_is_refused(whole: Path) -> None:
-    """After each byte, the last of the last tensor's too."""
+    """After any byte, including the last tensor's."""
     content, end = whole.read_bytes(), _end(whole)
     for length in range(end):
         whole.write_bytes(content[:length])
@@ -78,13 +78,13 @@ def test_a_file_that_was_cut_anywhere_is_refused(whole: Path) -> None:
 
 
 def _end(path: Path) -> int:
-    """Where the last tensor ends; what follows fills the file up."""
+    """The end of the last tensor; padding follows."""
     return max(int(one.data_offset + one.n_bytes) for one in GGUFReader(path).tensors)
 
 
 @pytest.mark.parametrize(("place", "value"), [(0, b"GGML"), (4, b"\x09"), (16, b"\xff\xff\xff\xff"), (24, b"\xff" * 8)])
 def test_another_beginning_is_refused(whole: Path, place: int, value: bytes) -> None:
-    """No GGUF, a version that is not known, more values than there are, a key longer than the file."""
+    """Not a GGUF, an unknown version, too many values, a key longer than the file."""
     content = bytearray(whole.read_bytes())
     content[place : place + len(value)] = value
     whole.write_bytes(content)

@@ -1,4 +1,4 @@
-"""Prompts as llama.cpp reads them from a GGUF, for tokenizers that its converter alone gets wrong."""
+"""Prompts as llama.cpp tokenizes them, for tokenizers that its converter alone gets wrong."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ PROMPTS = {
 
 
 def sentencepiece_like(*added: AddedToken, legacy: bool) -> PreTrainedTokenizerFast:
-    """As ``tokenizer.json`` has it for Llama 2, Mistral and Phi-3: merges, bytes, and a mark for a space."""
+    """Like ``tokenizer.json`` of Llama 2, Mistral and Phi-3: merges, bytes, and a mark for a space."""
     made = Tokenizer(models.BPE(byte_fallback=True, unk_token="<unk>", fuse_unk=True))
     made.normalizer = normalizers.Replace(" ", MARK)
     special = ["<unk>", "<s>", "</s>", *(f"<0x{number:02X}>" for number in range(256))]
@@ -64,7 +64,7 @@ def sentencepiece_like(*added: AddedToken, legacy: bool) -> PreTrainedTokenizerF
 
 
 def byte_level(pattern: str, vocabulary: int = 400) -> PreTrainedTokenizerFast:
-    """A tokenizer of words of its own that splits as ``pattern`` says."""
+    """A tokenizer with its own vocabulary that splits by ``pattern``."""
     made = Tokenizer(models.BPE())
     steps = [
         pre_tokenizers.Split(Regex(pattern), "isolated"),
@@ -111,7 +111,7 @@ def told(name: str) -> Vocabulary:
 
 @pytest.mark.parametrize("name", ["mistral", "old", "phi3"])
 def test_a_rebuilt_tokenizer_model_reads_text_as_the_tokenizer_does(name: str) -> None:
-    """SentencePiece itself, with the file that is written, makes the same tokens of any text."""
+    """SentencePiece itself, with the written file, makes the same tokens of any text."""
     tokenizer = TOKENIZERS[name]
     rebuilt = sentencepiece.SentencePieceProcessor(model_proto=gguf_vocabulary.sentencepiece_model(tokenizer))
     assert rebuilt.vocab_size() == len(tokenizer)
@@ -123,7 +123,7 @@ def test_a_rebuilt_tokenizer_model_reads_text_as_the_tokenizer_does(name: str) -
 
 
 def test_where_prompts_begin_is_read_off_the_prompts() -> None:
-    """A first token once in front is the program's to add; one that opens every turn, or none, is not."""
+    """A token once at the start is added by the program; one that opens every turn, or none, is not."""
     begins = "tokenizer.ggml.add_bos_token"
     assert told("mistral").flags == {
         begins: True, "tokenizer.ggml.add_eos_token": False, "tokenizer.ggml.add_space_prefix": False,
@@ -135,7 +135,7 @@ def test_where_prompts_begin_is_read_off_the_prompts() -> None:
 
 
 def test_the_rule_that_splits_text_is_known_by_its_steps() -> None:
-    """Whatever its vocabulary; one that llama.cpp has no rule for has no name."""
+    """Whatever its vocabulary; one without a rule in llama.cpp has no name."""
     for steps, rule in RULES.items():
         if steps[-1] == "bytes":
             assert gguf_vocabulary.read(byte_level(steps[0], 270), ["x"]).rule == rule
@@ -143,7 +143,7 @@ def test_the_rule_that_splits_text_is_known_by_its_steps() -> None:
 
 
 def test_a_name_with_phi_3_is_for_phi_3_alone() -> None:
-    """llama.cpp takes the name for the tokenizer's kind and ends its process where the tokens are not there."""
+    """llama.cpp takes the name for the tokenizer type and aborts if the tokens are missing."""
     assert told("phi3").named("Mine") == "Mine (phi3)"
     assert told("mistral").named("My Phi-3 phi3 run") == "My phi phi run"
 
@@ -167,7 +167,7 @@ for folder, told, name in json.loads({jobs!r}):
 
 
 def model_folder(name: str, root: Path) -> Path:
-    """A model without sense around a tokenizer, as an export writes it."""
+    """A meaningless model around a tokenizer, as an export writes it."""
     tokenizer = TOKENIZERS[name]
     shape = {"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 1}
     ends = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id, "pad_token_id": None}
@@ -181,7 +181,7 @@ def model_folder(name: str, root: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def converted(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A GGUF for each: the converter as the export runs it, in one process, because it is slow to load."""
+    """A GGUF for each: the converter as the export runs it, in one process, because it loads slowly."""
     if not gguf_file.CONVERTER.is_file():
         pytest.skip("the GGUF converter is not here: setup installs it")
     root = tmp_path_factory.mktemp("vocabularies")
@@ -200,7 +200,7 @@ def converted(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("name", TOKENIZERS)
 def test_llama_cpp_reads_every_prompt_as_transformers_does(name: str, converted: Path) -> None:
-    """Spaces, line breaks, other scripts, bytes, special tokens: token by token, and no first token twice."""
+    """Spaces, line breaks, other scripts, bytes, special tokens: token by token, without a doubled first token."""
     prompts = prompts_of(name)
     with closing(Child(converted / f"{name}.gguf", 1, lambda: False, CHILD)) as child:
         read = child.ask({"op": "tokenize", "texts": [[prompt] for prompt in prompts]})["ids"]
@@ -210,7 +210,7 @@ def test_llama_cpp_reads_every_prompt_as_transformers_does(name: str, converted:
 
 @pytest.mark.parametrize("name", TOKENIZERS)
 def test_a_control_token_in_a_message_is_the_same_text_for_both(name: str, converted: Path) -> None:
-    """llama.cpp and transformers read the same tokens, and no control token but the template's own."""
+    """llama.cpp and transformers read the same tokens, with no control token but the template's own."""
     tokenizer = TOKENIZERS[name]
     control = control_of(tokenizer)
     said = [form.format(token) for token in sorted(control) for form in ("say {} now", "{0}{0}", "{}")]
@@ -229,7 +229,7 @@ def test_a_control_token_in_a_message_is_the_same_text_for_both(name: str, conve
 
 
 def test_rollouts_need_no_rule(tmp_path: Path) -> None:
-    """Their prompts are tokens: a base whose tokenizer nobody knows is written by llama.cpp all the same."""
+    """Their prompts are tokens: a base model with an unknown tokenizer still runs in llama.cpp."""
     if not gguf_file.CONVERTER.is_file():
         pytest.skip("the GGUF converter is not here: setup installs it")
     base = base_gguf(model_folder(list(TOKENIZERS)[-1], tmp_path), Home(tmp_path))
@@ -240,7 +240,7 @@ def test_rollouts_need_no_rule(tmp_path: Path) -> None:
 
 
 def test_a_tokenizer_that_llama_cpp_has_no_rule_for_is_refused_in_words() -> None:
-    """The exit code of the child has a meaning; others are quoted."""
+    """The child's exit code has a meaning; other errors are quoted."""
     ends = [sys.executable, "-c", f"import sys; sys.exit({NO_RULE})"]
     with pytest.raises(Unavailable, match="does not support the way this model's tokenizer splits text"):
         gguf_file.run_child(ends, "It failed", lambda: False, {NO_RULE: gguf_file.NO_RULE_WORDS})

@@ -1,4 +1,4 @@
-"""llama.cpp's self-test for real, and on a processor that it crashes on."""
+"""llama.cpp's real self-test, here and on a processor that it crashes on."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.training
 
 @pytest.fixture
 def home(tmp_path: Path) -> Home:
-    """A home that knows nothing of this machine."""
+    """A home folder without a stored self-test."""
     home = Home(tmp_path)
     home.make()
     return home
@@ -37,7 +37,7 @@ def test_llama_cpp_works_here(home: Home) -> None:
 
 
 def test_where_the_extra_buffers_crash_they_are_switched_off(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As on a processor with AMX, compiled by GCC 12: each type that dies is found, and all work without."""
+    """As on a processor with AMX, compiled by GCC 12: each crashing type is found, and all work without."""
     crashing(monkeypatch, "buffers")
     outcome = llama_selftest.run(home)
     assert sorted(outcome.crashed) == ["Q4_0", "Q4_1", "Q4_K", "Q5_K", "Q6_K", "Q8_0"]
@@ -46,7 +46,7 @@ def test_where_the_extra_buffers_crash_they_are_switched_off(home: Home, monkeyp
 
 
 def test_a_wheel_of_another_processor_is_found(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    """'Illegal instruction' while it is imported."""
+    """'Illegal instruction' on import."""
     crashing(monkeypatch, "import")
     assert llama_selftest.run(home).unusable == "SIGILL (signal 4)"
 
@@ -60,14 +60,14 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def known(home: Home, monkeypatch: pytest.MonkeyPatch) -> Home:
-    """The home of this process, on a machine that was tested and is well."""
+    """This process's home folder, on a machine that passed the self-test."""
     monkeypatch.setenv("TUNESMITH_HOME", str(home.root))
     llama.keep(home, Outcome(fingerprint=llama.fingerprint()))
     return home
 
 
 def score(model: Path, fallback: Fallback, out: Path) -> None:
-    """Several tokens through a process of its own."""
+    """Score several tokens in a separate process."""
     with closing(Child(model, 1, lambda: False, extra_buffers=fallback.extra_buffers)) as child:
         child.ask({"op": "score", "sequences": [[1, 2, 3]], "cells": 64, "out": str(out)})
 
@@ -81,7 +81,7 @@ def outcome_of(home: Home) -> Outcome:
 def test_a_crash_is_tried_again_without_the_extra_buffers(
     model: Path, known: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It works, nobody hears of it, and they stay off on this machine."""
+    """It works, nothing is reported, and they stay off on this machine."""
     crashing(monkeypatch, "buffers")
     fallback = Fallback()
     fallback.guarded(lambda: score(model, fallback, tmp_path / "logits.npy"))
@@ -93,7 +93,7 @@ def test_a_crash_is_tried_again_without_the_extra_buffers(
 def test_what_crashes_either_way_teaches_nothing_of_the_machine(
     model: Path, known: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The file may be what is wrong."""
+    """The file may be the cause."""
     crashing(monkeypatch, "always")
     fallback = Fallback()
     with pytest.raises(ChildDied) as death:
@@ -103,7 +103,7 @@ def test_what_crashes_either_way_teaches_nothing_of_the_machine(
 
 
 def test_where_it_cannot_be_used_no_process_is_started(model: Path, known: Home, tmp_path: Path) -> None:
-    """What the self-test found is said instead."""
+    """The result of the self-test is reported instead."""
     llama.keep(known, Outcome(fingerprint=llama.fingerprint(), unusable="SIGILL (signal 4)"))
     fallback = Fallback()
     with pytest.raises(ChildDied, match=r"does not work on this machine \(SIGILL") as death:
@@ -112,7 +112,7 @@ def test_where_it_cannot_be_used_no_process_is_started(model: Path, known: Home,
 
 
 def test_a_quantizer_that_crashes_is_tried_once_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A second crash is said, with the remedy where the processor is the cause."""
+    """A second crash is reported, with a remedy if the processor is the cause."""
     script = tmp_path / "child.py"
     script.write_text(
         "import os, sys\nfrom pathlib import Path\n"

@@ -1,4 +1,4 @@
-"""Every architecture among the suggested base models is known, takes an adapter and learns."""
+"""Every architecture among the suggested base models is known, accepts an adapter and learns."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def model_type(architecture: str) -> str:
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_an_adapter_on_it_learns(architecture: str) -> None:
-    """On all linear layers, attention and feed-forward, as training sets it up: the loss falls."""
+    """On all linear layers, attention and feed-forward, as in training: the loss falls."""
     torch.manual_seed(1)
     config = AutoConfig.for_model(model_type(architecture), **SMALL)
     base = AutoModelForCausalLM.from_config(config)
@@ -54,13 +54,13 @@ def test_an_adapter_on_it_learns(architecture: str) -> None:
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_its_card_says_whether_it_can_be_exported(architecture: str) -> None:
-    """The GGUF converter of this project knows every one but those that failed when they were tried."""
+    """The project's GGUF converter supports all except those that failed a test."""
     assert architecture in converted()
     assert converts(architecture) is (architecture not in UNCONVERTED)
 
 
 def test_what_the_libraries_know_is_read_from_them() -> None:
-    """What is not known is None where a name is missing, and False where it is a stranger's."""
+    """The result is None for a missing name, and False for an unknown one."""
     assert trainable("llama") is True
     assert trainable("sees_pictures") is False
     assert trainable("") is None

@@ -1,4 +1,4 @@
-"""Loading a model where the Hub is not to be reached."""
+"""Loading a model when the Hub cannot be reached."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from core.training.models import load
 
 @pytest.mark.parametrize("offline", ["", "0"])
 def test_without_a_network_it_is_said_in_seconds(monkeypatch: pytest.MonkeyPatch, offline: str) -> None:
-    """The client by itself would try each file of the model six times over half a minute."""
+    """The client alone would retry each of the model's files six times within half a minute."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # bound and not listening: a connection is refused
         monkeypatch.setattr(constants, "ENDPOINT", f"http://127.0.0.1:{taken.getsockname()[1]}")
@@ -37,5 +37,5 @@ def test_without_a_network_it_is_said_in_seconds(monkeypatch: pytest.MonkeyPatch
     ],
 )
 def test_what_the_hub_said_is_told_apart(words: str, kind: type[Exception]) -> None:
-    """A port is no status, and a name that nobody knows is answered 401 as long as nobody is logged in."""
+    """A port is not a status, and an unknown name gets a 401 without a login."""
     assert type(load.explain("someone/not-here", OSError(words))) is kind

@@ -18,14 +18,14 @@ from tests.training.worker_runs import REAL, needs_model
 
 pytestmark = [
     pytest.mark.training,
-    # TRL says that handing completions over is experimental, and that GSPO goes with another loss.
+    # TRL says that passing completions is experimental, and that GSPO is used with another loss.
     pytest.mark.filterwarnings("ignore::UserWarning:trl.*", "ignore:You are using 'rollout_func'"),
 ]
 LOSSES = ("dapo", "grpo", "dr_grpo", "bnpo", "cispo")
 
 
 def answers(seed: int, prompt: list[int], rewards: list[float]) -> list[tuple[list[int], list[int], float]]:
-    """A group of four: two the same, one a prefix of another, one cut off."""
+    """A group of four: two equal, one a prefix of another, one truncated."""
     draw = torch.Generator().manual_seed(seed)
     long = torch.randint(3, 64, (9,), generator=draw).tolist()
     other = [*long[:3], *torch.randint(3, 64, (4,), generator=draw).tolist(), END]
@@ -34,7 +34,7 @@ def answers(seed: int, prompt: list[int], rewards: list[float]) -> list[tuple[li
 
 
 def rounds(*kinds: str) -> Written:
-    """One round for each kind: two groups with prompts of different length."""
+    """One round of each kind: two groups with prompts of different length."""
     rewards = {"spread": [0.0, 1.0, 0.25, 0.0], "other": [1.0, 0.0, 0.0, 1.0], "flat": [1.0, 1.0, 1.0, 1.0]}
     short, long = [5, 6, 7], [5, 6, 8, 9, 10, 11]
     pairs = {"both": ("spread", "other"), "half": ("spread", "flat"), "none": ("flat", "flat")}
@@ -61,7 +61,7 @@ PAIRS = [
 
 
 def test_every_pair_of_settings_is_tried() -> None:
-    """The rows below are a choice out of all; no two settings are left out together."""
+    """The rows below are a selection in which every pair of settings occurs."""
     columns: list[set[Any]] = [set(LOSSES), {"token", "sequence"}, {1, 4}, {0.0, 0.05}]
     for first, second in combinations(range(len(columns)), 2):
         assert {(row[first], row[second]) for row in PAIRS} == set(product(columns[first], columns[second]))
@@ -75,7 +75,7 @@ REST = sorted(set(product(LOSSES, ("token", "sequence"), (1, 4), (0.0, 0.05))) -
     [*PAIRS, *(pytest.param(*row, marks=pytest.mark.full) for row in REST)],
 )
 def test_the_same_steps_as_stock_trl(tmp_path: Path, loss: str, level: str, accumulation: int, beta: float) -> None:
-    """Every loss, with and without a KL penalty, whole or cut into micro-batches, one group flat in one round."""
+    """Every loss, with and without a KL penalty, whole or in micro-batches, one group flat in one round."""
     stock, ours = both(
         lambda: small("qwen3"),
         lambda: rounds("both", "half", "both"),
@@ -92,7 +92,7 @@ def test_the_same_steps_as_stock_trl(tmp_path: Path, loss: str, level: str, accu
 
 @pytest.mark.parametrize("family", sorted(FAMILIES))
 def test_the_same_steps_on_each_family(tmp_path: Path, family: str) -> None:
-    """Qwen3, Llama and Mistral; a temperature other than one; one row to a micro-batch."""
+    """Qwen3, Llama and Mistral; a temperature other than one; one row per micro-batch."""
     stock, ours = both(
         lambda: small(family),
         lambda: rounds("both", "half"),
@@ -110,7 +110,7 @@ def test_the_same_steps_on_each_family(tmp_path: Path, family: str) -> None:
 @needs_model
 @pytest.mark.parametrize(("loss", "beta", "accumulation"), [("dapo", 0.0, 1), ("grpo", 0.05, 4)])
 def test_the_same_steps_on_the_builtin_model(tmp_path: Path, loss: str, beta: float, accumulation: int) -> None:
-    """SmolLM2 at its true size, 30 layers deep."""
+    """SmolLM2 at full size, 30 layers deep."""
     tokenizer = AutoTokenizer.from_pretrained(REAL, padding_side="left")
     stock, ours = both(
         lambda: adapted(AutoModelForCausalLM.from_pretrained(REAL, dtype=torch.float32)),
@@ -123,7 +123,7 @@ def test_the_same_steps_on_the_builtin_model(tmp_path: Path, loss: str, beta: fl
 
 @pytest.mark.parametrize("loss", LOSSES)
 def test_rounds_without_any_spread(tmp_path: Path, loss: str) -> None:
-    """All groups left out: the gradients are zeros, and Adam's state goes on as it does with stock TRL."""
+    """All groups skipped: the gradients are zeros, and Adam's state continues as with stock TRL."""
     stock, ours = both(
         lambda: small("llama"),
         lambda: rounds("both", "none", "none"),
@@ -138,7 +138,7 @@ def test_rounds_without_any_spread(tmp_path: Path, loss: str) -> None:
 
 @pytest.mark.parametrize("loss", ["dapo", "cispo"])
 def test_completions_used_twice(tmp_path: Path, loss: str) -> None:
-    """With two iterations the old policy's log-probabilities come from the shared pass as well, and clipping bites."""
+    """With two iterations the old log-probabilities also come from the shared pass, and clipping has an effect."""
     stock, ours = both(
         lambda: small("llama"),
         lambda: rounds("both", "half"),
@@ -171,7 +171,7 @@ def test_truncated_completions_are_masked(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("loss", LOSSES)
 def test_chunks_smaller_than_a_group(tmp_path: Path, loss: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where memory is short a group is run in parts, with the same gradients."""
+    """If memory is low, a group is run in parts, with the same gradients."""
     monkeypatch.setattr(FastGRPOTrainer, "_token_limit", lambda self: 1)
     stock, ours = both(
         lambda: small("mistral"),
@@ -187,7 +187,7 @@ def test_chunks_smaller_than_a_group(tmp_path: Path, loss: str, monkeypatch: pyt
 
 @pytest.mark.parametrize("loss", LOSSES)
 def test_leaving_groups_out_without_sharing(tmp_path: Path, loss: str) -> None:
-    """The two halves of the fast path work apart: a model with dropout in its adapter still skips flat groups."""
+    """The two halves of the fast path are independent: a model with adapter dropout still skips flat groups."""
     stock, ours = both(
         lambda: small("llama"),
         lambda: rounds("both", "half", "none"),
@@ -201,7 +201,7 @@ def test_leaving_groups_out_without_sharing(tmp_path: Path, loss: str) -> None:
 
 
 def test_no_noise_from_equal_rewards(tmp_path: Path) -> None:
-    """Eight times 0.2 is a difference to stock TRL's float arithmetic; here it moves nothing."""
+    """Stock TRL's float arithmetic sees a difference in eight times 0.2; here nothing changes."""
     group = [(prompt, completion, 0.2) for prompt, completion, _ in answers(1, [5, 6], [0.0] * 4)] * 2
     ours = train(FastGRPOTrainer, small("llama"), Written([group]), tmp_path, num_generations=8, steps=1)
     assert all(not tensor.any() for tensor in ours.gradients[0].values())
@@ -232,7 +232,7 @@ def test_a_round_by_another_model_is_written_again(tmp_path: Path) -> None:
 
 
 def test_dynamic_sampling_asks_again(tmp_path: Path) -> None:
-    """A flat group is replaced by another question's, and the step is stock TRL's on what it ended with."""
+    """A flat group is replaced by another question's, and the step equals stock TRL's on the final groups."""
     good = answers(1, [5, 6, 7], [0.0, 1.0, 0.25, 0.0])
     flat = answers(2, [8, 9], [1.0] * 4)
     new = answers(3, [5, 6, 7, 8, 9, 10], [0.0, 1.0, 1.0, 0.0])
@@ -274,7 +274,7 @@ def test_unverified_settings_run_as_stock(
 
 
 def test_the_mean_of_constant_rewards() -> None:
-    """A group counts as constant by its raw totals; rows that nothing scored do not make a difference."""
+    """A group is constant by its raw totals; unscored rows make no difference."""
     nan = float("nan")
     rewards = torch.tensor([[0.2, 1.0], [0.2, 1.0], [nan, 1.0], [0.5, 0.5], [nan, nan], [0.3, 0.1]])
     assert constant_groups(rewards, torch.ones(2), 2).tolist() == [True, True, True, True, True, True]

@@ -1,4 +1,4 @@
-"""The test bench scores what the built-in model really writes."""
+"""The test page scores what the built-in model really writes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ pytestmark = [pytest.mark.training, pytest.mark.slow, needs_model]
 
 
 def test_answers_of_the_real_model_are_scored_by_two_rewards(models: Home) -> None:
-    """The model is asked as the configuration asks it; its own words come back with every part's score and why."""
+    """The prompt follows the configuration; the answers come back with every component's score and reason."""
     prompt = "Write the result between {solution_start} and {solution_end} and nothing else."
     sums = {"source": "generated:arithmetic", "size": 16, "max_operand": 5, "system_prompt": prompt}
     words = {"type": "composite", "components": [{"name": "length", "params": {"minimum": 1, "maximum": 400}}]}

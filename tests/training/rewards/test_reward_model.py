@@ -1,4 +1,4 @@
-"""A reward model in a process of its own: a tiny random sequence classifier really judges."""
+"""A reward model in a separate process: a tiny random sequence classifier really scores."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ ITEMS = [
 
 
 def classifier(folder: Path, labels: int, seed: int = 0) -> Path:
-    """A two-layer classifier with a head that says something."""
+    """A two-layer classifier with a meaningful head."""
     torch.manual_seed(seed)
     shape = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2}
     config = LlamaConfig(
@@ -61,7 +61,7 @@ def scores(model: Path | str, items: list[Item] = ITEMS, **params: object) -> li
 
 
 def test_it_scores_in_batches_remembers_and_counts(one: Path) -> None:
-    """Scores lie between 0 and 1, differ, do not depend on the batch; the same answer is judged once."""
+    """Scores are between 0 and 1, differ, do not depend on the batch; repeated answers are cached."""
     with charged_to(Account()) as account:
         found = scores(one, batch=2)
     assert all(0 <= score.value <= 1 and "raw score" in score.why for score in found)
@@ -76,14 +76,14 @@ def test_it_scores_in_batches_remembers_and_counts(one: Path) -> None:
 
 
 def test_the_scale_is_moved_as_the_settings_say(one: Path) -> None:
-    """The raw score given as the centre counts as 0.5; one width above it as 0.73."""
+    """The raw score at the center counts as 0.5; one width above it as 0.73."""
     raw = float(scores(one)[0].why.split()[-1].rstrip("."))
     assert scores(one, centre=raw)[0].value == pytest.approx(0.5, abs=1e-3)
     assert scores(one, centre=raw - 2, width=2.0)[0].value == pytest.approx(1 / (1 + math.exp(-1)), abs=1e-3)
 
 
 def test_it_is_the_model_s_own_number(one: Path) -> None:
-    """The same as the classifier gives in one pass over the chat, made here."""
+    """Equal to one pass of the classifier over the chat, computed here."""
     from transformers import AutoTokenizer
 
     model, tokenizer = LlamaForSequenceClassification.from_pretrained(one).eval(), AutoTokenizer.from_pretrained(one)
@@ -95,14 +95,14 @@ def test_it_is_the_model_s_own_number(one: Path) -> None:
 
 
 def judged(folder: Path | str, text: str = "Paris", form: str = "auto") -> judging.Outputs:
-    """What the process does, here."""
+    """The process's computation, done here."""
     loaded = load({"model": str(folder), "form": form, "max_tokens": 128})
     outputs, _ = loaded.outputs([["Capital of France?", text]])
     return judging.Outputs(tuple(outputs[0]), loaded.labels)
 
 
 def test_labels_are_chosen_by_name_or_number(tmp_path: Path) -> None:
-    """Softmax over the labels adds up to 1; an unknown label says which there are."""
+    """Softmax over the labels adds up to 1; an unknown label gets a list of the valid ones."""
     found = judged(classifier(tmp_path / "three", 3))
     by_label = {label: judging._score(found, "auto", label, 0, 1).value for label in ("poor", "FAIR", "2")}
     assert math.fsum(by_label.values()) == pytest.approx(1)
@@ -117,7 +117,7 @@ def test_how_it_is_shown_the_answer_counts(one: Path) -> None:
 
 
 def test_pickled_weights_are_not_loaded(one: Path, tmp_path: Path) -> None:
-    """Safetensors and nothing else."""
+    """Only safetensors are."""
     shutil.copytree(one, tmp_path / "pickled")
     (tmp_path / "pickled" / "model.safetensors").unlink()
     torch.save({}, tmp_path / "pickled" / "pytorch_model.bin")
@@ -126,7 +126,7 @@ def test_pickled_weights_are_not_loaded(one: Path, tmp_path: Path) -> None:
 
 
 def test_code_out_of_a_repository_is_not_run(one: Path, tmp_path: Path) -> None:
-    """A configuration that names code of its own is refused, and the code stays unread."""
+    """A configuration that refers to custom code is refused, and the code is never read."""
     folder = shutil.copytree(one, tmp_path / "custom")
     config = json.loads((folder / "config.json").read_text())
     config |= {
@@ -140,7 +140,7 @@ def test_code_out_of_a_repository_is_not_run(one: Path, tmp_path: Path) -> None:
 
 
 def test_a_model_without_a_head_is_refused_and_not_tried_again_at_once(one: Path, tmp_path: Path) -> None:
-    """A language model would judge at random."""
+    """A language model would score at random."""
     folder = shutil.copytree(one, tmp_path / "language-model")
     LlamaForCausalLM(LlamaConfig.from_pretrained(one)).save_pretrained(folder)
     with charged_to(Account()) as account:
@@ -152,11 +152,11 @@ def test_a_model_without_a_head_is_refused_and_not_tried_again_at_once(one: Path
 
 
 def test_one_that_is_late_fails_its_batch_and_new_weights_are_noticed(one: Path) -> None:
-    """Its process is ended; the next batch starts it again, with what lies in the folder by then."""
+    """Its process is killed; the next batch starts it again, with the folder's current content."""
     before = scores(one)[0].value
     judging._CACHE.clear()
     (asleep,) = [each.process for each in judging._RUNNING.values() if each.process]
-    asleep.send_signal(signal.SIGSTOP)  # Awake, it may be quicker than this process.
+    asleep.send_signal(signal.SIGSTOP)  # Running, it may be faster than this process.
     until(lambda: psutil.Process(asleep.pid).status(), lambda found: found == psutil.STATUS_STOPPED)
     assert "longer than 0.0001 seconds" in scores(one, timeout=0.0001)[0].why
     assert all(one.process is None for one in judging._RUNNING.values() if not one.refused[1])

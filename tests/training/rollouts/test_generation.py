@@ -1,4 +1,4 @@
-"""Completions that are the same so far share a cache: each still is what it would be alone."""
+"""Completions with a common prefix share a cache, and each is what it would be alone."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ SYSTEM = list(range(1, WORTH_SHARING + 2))
 class Cache:
     """Stands in for llama.cpp: every slot remembers its words, and the next word depends on all of them.
 
-    A word decoded at another place than the slot's end, or copied from a slot that does not reach so far,
-    is an error, as the real cache would be wrong.
+    A word decoded elsewhere than at the slot's end, or copied from a slot that is too short, is an error, because
+    the real cache would be wrong.
     """
 
     def __init__(self) -> None:
@@ -69,7 +69,7 @@ def written(prompts: list[list[int]], slots: int, places: list[int] | None = Non
 )
 @pytest.mark.parametrize("slots", [32, 5, 1])
 def test_each_completion_is_what_it_would_be_alone(rules: dict[str, Any], slots: int) -> None:
-    """However many begin alike, part, end and wait for a slot."""
+    """However many share a prefix, split, end and wait for a slot."""
     prompts = [[*SYSTEM, 7]] * 6 + [[*SYSTEM, 8, 9]] * 6 + [[3]] * 4
     found, _ = written(prompts, slots, **rules)
     for row, prompt in enumerate(prompts):
@@ -79,7 +79,7 @@ def test_each_completion_is_what_it_would_be_alone(rules: dict[str, Any], slots:
 
 
 def test_what_several_say_is_computed_once() -> None:
-    """Greedy answers to one question cost what one costs; a common system prompt is read once."""
+    """Greedy answers to one question cost as much as one; a common system prompt is read once."""
     one, other = [*SYSTEM, 7], [*SYSTEM, 8]
     _, single = written([one], 8, temperature=0)
     _, eight = written([one] * 8, 8, temperature=0)
@@ -90,7 +90,7 @@ def test_what_several_say_is_computed_once() -> None:
 
 
 def test_slots_in_use_are_neighbours() -> None:
-    """llama.cpp runs neighbouring sequences in one pass, and others one after the other."""
+    """llama.cpp runs adjacent sequences in one pass, and others one after the other."""
     _, cache = written([[*SYSTEM, 7]] * 8 + [[*SYSTEM, 8]] * 8, 16, temperature=1.0)
     assert max(map(len, cache.calls)) > 8
     assert all(slots == list(range(len(slots))) for slots in cache.calls)

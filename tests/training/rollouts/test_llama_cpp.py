@@ -1,4 +1,4 @@
-"""Rollouts by llama.cpp on the built-in model: the same model as transformers', safe when it dies."""
+"""Rollouts by llama.cpp on the built-in model: equal to transformers, and safe if it crashes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SAMPLING = Sampling(max_new_tokens=12)
 
 @pytest.fixture(scope="module")
 def parts() -> tuple[Any, Any, Path]:
-    """The built-in model with an adapter, its tokenizer, and its GGUF (kept between test runs)."""
+    """The built-in model with an adapter, its tokenizer, and its GGUF (cached between test runs)."""
     model = adapted(AutoModelForCausalLM.from_pretrained(REAL, dtype=torch.float32))
     return model, AutoTokenizer.from_pretrained(REAL), base_gguf(REAL, Home(PROJECT))
 
@@ -57,7 +57,7 @@ def pid(engine: LlamaEngine) -> int:
 
 
 def test_the_same_probabilities_as_transformers(engine: LlamaEngine, notes: list[str]) -> None:
-    """With a random adapter on every layer the two agree to rounding, and the adapter does matter."""
+    """With a random adapter on every layer the two agree within rounding, and the adapter does matter."""
     questions = prompts(engine, "the capital of France", "3 + 4")
     before = {name: p.clone() for name, p in engine.model.named_parameters() if p.requires_grad}
     state = torch.get_rng_state()
@@ -76,7 +76,7 @@ def test_the_same_probabilities_as_transformers(engine: LlamaEngine, notes: list
 def test_a_wrong_mapping_is_found_and_not_used(
     engine: LlamaEngine, notes: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where the adapter arrives changed, transformers writes, and the person is told why."""
+    """If the adapter arrives changed, transformers generates, and the user is told why."""
     monkeypatch.setitem(gguf_adapter.NAMES, "gate_proj", "ffn_up")
     monkeypatch.setitem(gguf_adapter.NAMES, "up_proj", "ffn_gate")
     engine.check_equivalence(prompts(engine, "the capital of France"))
@@ -89,7 +89,7 @@ def test_a_wrong_mapping_is_found_and_not_used(
 def test_rows_that_were_not_reordered_are_found(
     engine: LlamaEngine, notes: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The smallest mistake that the mapping can have: q and k in the order of transformers."""
+    """The smallest possible mistake in the mapping: q and k in transformers' order."""
     monkeypatch.setattr(gguf_adapter, "_permuted", lambda rows, heads: rows)
     assert engine.check_equivalence(prompts(engine, "the capital of France")) > 10 * llama_cpp.MAX_CHECK_KL
     assert not engine.by_llama
@@ -104,7 +104,7 @@ def test_greedy_answers_equal_those_of_transformers(engine: LlamaEngine) -> None
 
 
 def test_the_same_seed_writes_the_same(engine: LlamaEngine) -> None:
-    """Decided by torch's random state; more completions than slots makes no difference to how many come back."""
+    """Determined by torch's random state; completions beyond the slots still come back."""
     one, other = prompts(engine, "the capital of France", "3 + 4")
     asked = [one] * 4 + [other] * 4
     torch.manual_seed(1)
@@ -117,7 +117,7 @@ def test_the_same_seed_writes_the_same(engine: LlamaEngine) -> None:
 
 
 def test_fewer_slots_than_completions(engine: LlamaEngine, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The rest waits for a free slot, reads the prompt of its group again where it must, and is as good."""
+    """The rest waits for a slot, reads its group's prompt again if needed, and is as good."""
     monkeypatch.setattr(llama_cpp, "SLOTS", 3)
     one, other = prompts(engine, "the capital of France", "3 + 4")
     asked = [one] * 4 + [other] * 4
@@ -128,7 +128,7 @@ def test_fewer_slots_than_completions(engine: LlamaEngine, monkeypatch: pytest.M
 
 
 def test_answers_that_begin_alike_are_each_as_if_alone(engine: LlamaEngine, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Sampled with little heat, so that they stay together for a while, part, and end at different times."""
+    """Sampled at low temperature, so that they share a prefix, split, and end at different times."""
     one, other = prompts(engine, "the capital of France", "3 + 4")
     asked = [one] * 5 + [other] * 5
     little = Sampling(max_new_tokens=12, temperature=0.4)
@@ -157,7 +157,7 @@ def test_an_end_token_ends_one_completion(engine: LlamaEngine) -> None:
 
 
 def test_without_the_adapter_it_is_the_base(engine: LlamaEngine) -> None:
-    """Switched off in the model, the adapter is off in llama.cpp as well."""
+    """Disabled in the model, the adapter is off in llama.cpp too."""
     asked = prompts(engine, "the capital of France")
     greedy = Sampling(max_new_tokens=6, temperature=0)
     with engine.model.disable_adapter():
@@ -167,7 +167,7 @@ def test_without_the_adapter_it_is_the_base(engine: LlamaEngine) -> None:
 def test_a_killed_child_is_started_again(
     engine: LlamaEngine, notes: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Killed with -9 in the middle of a round: the round comes out once, the same as without."""
+    """Killed with -9 in the middle of a round: the round is returned once, and unchanged."""
     asked = prompts(engine, "the capital of France") * 8
     long = Sampling(max_new_tokens=32)
     torch.manual_seed(2)
@@ -185,7 +185,7 @@ def test_a_killed_child_is_started_again(
 def test_after_two_crashes_transformers_goes_on(
     engine: LlamaEngine, notes: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The run does not end, and it is said once."""
+    """The run continues, and this is reported once."""
     asked = prompts(engine, "the capital of France") * 8
     kill_in_rounds(monkeypatch, {1, 2}, worked=0.3)
     found = engine.generate(asked, Sampling(max_new_tokens=24))
@@ -199,7 +199,7 @@ def test_after_two_crashes_transformers_goes_on(
 def test_a_round_with_a_sampler_mismatch_is_written_again(
     engine: LlamaEngine, notes: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An adapter that never reached llama.cpp shows in the check, before anything is rewarded."""
+    """The check finds an adapter that never reached llama.cpp, before anything is rewarded."""
     asked = prompts(engine, "the capital of France") * 2
     engine.generate(asked, SAMPLING)
     with torch.no_grad():
@@ -219,7 +219,7 @@ def test_a_round_with_a_sampler_mismatch_is_written_again(
 
 
 def test_an_engine_that_was_fallen_back_from_is_left_alone(engine: LlamaEngine, notes: list[str]) -> None:
-    """The next round is transformers', the one after that llama.cpp's again; from the third time on none is."""
+    """The next round uses transformers, the one after that llama.cpp again; after the third failure no more."""
     asked = prompts(engine, "3 + 4")
     brief = Sampling(max_new_tokens=2)
     for time_, known in ((1, True), (2, True), (3, False)):
@@ -230,7 +230,7 @@ def test_an_engine_that_was_fallen_back_from_is_left_alone(engine: LlamaEngine, 
 
 
 def test_it_is_idle_during_training(engine: LlamaEngine) -> None:
-    """Between rounds the child takes no processor time."""
+    """Between rounds the child uses no CPU time."""
     engine.generate(prompts(engine, "3 + 4"), SAMPLING)
     child = psutil.Process(pid(engine))
 
@@ -240,7 +240,7 @@ def test_it_is_idle_during_training(engine: LlamaEngine) -> None:
         after = child.cpu_times()
         return after.user + after.system - before.user - before.system
 
-    until(used, lambda seconds: seconds <= 0.02)  # What it still had to put away may take a while on a busy machine.
+    until(used, lambda seconds: seconds <= 0.02)  # Its cleanup may take a while on a busy machine.
 
 
 def test_an_immediate_stop_ends_generation(

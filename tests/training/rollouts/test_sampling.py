@@ -24,7 +24,7 @@ SEEN = np.array([5, 9, int(LOGITS.argmax())])
 
 
 def theirs(rules: Rules) -> Any:
-    """The probabilities that transformers would draw from."""
+    """The probabilities that transformers would sample from."""
     steps: list[Any] = []
     if rules.repetition_penalty != 1:
         steps.append(RepetitionPenaltyLogitsProcessor(rules.repetition_penalty))
@@ -53,7 +53,7 @@ def theirs(rules: Rules) -> Any:
     ids=str,
 )
 def test_tokens_come_as_often_as_transformers_would_draw_them(rules: Rules) -> None:
-    """Walking evenly through the unit interval counts out the distribution itself."""
+    """Evenly spaced numbers in the unit interval reproduce the distribution."""
     count = 4000
     chances = (np.arange(count) + 0.5) / count
     drawn = [draw(LOGITS, [0], chances[[place]], rules, [SEEN])[0][0] for place in range(count)]
@@ -62,14 +62,14 @@ def test_tokens_come_as_often_as_transformers_would_draw_them(rules: Rules) -> N
 
 
 def test_the_log_probability_is_the_models_own() -> None:
-    """Under the temperature alone, whatever cut the draw: that is what the trainer compares with."""
+    """Only the temperature applies, whatever limited the draw: the trainer compares with this."""
     tokens, found = draw(LOGITS, [0], np.array([0.4]), Rules(temperature=0.7, top_k=3), [SEEN])
     wanted = (torch.from_numpy(LOGITS) / 0.7).log_softmax(dim=-1)[0, tokens[0]]
     assert found[0] == pytest.approx(float(wanted), abs=1e-5)
 
 
 def test_temperature_zero_takes_the_likeliest() -> None:
-    """Greedy ignores the random number."""
+    """Greedy decoding ignores the random number."""
     assert draw(LOGITS, [0], np.array([0.99]), Rules(temperature=0), [SEEN])[0] == [int(LOGITS.argmax())]
 
 
