@@ -44,7 +44,7 @@ def address(log: Path, process: subprocess.Popen[bytes]) -> str:
 
 
 def serve(home: Path, script: Path = REAL_SERVER) -> Iterator[Server]:
-    """Start the server on ``home``, whose cache is the project's, and end it afterwards."""
+    """Start the server on ``home``, with the project's cache, and stop it afterwards."""
     home.mkdir(parents=True, exist_ok=True)
     (PROJECT / "cache").mkdir(exist_ok=True)
     if not (home / "cache").exists():

@@ -1,4 +1,4 @@
-"""Run directories in the form of a worker, for pages with content; made without training."""
+"""Run folders as a worker writes them, for pages with content; made without training."""
 
 from __future__ import annotations
 
@@ -279,7 +279,7 @@ def _export(home: Path) -> None:
 
 
 def _evaluation(home: Path) -> None:
-    """The original and the trained model on the same forty sums; the run's own report uses the same answers."""
+    """The base and the trained model on the same forty sums; the run's own report uses the same answers."""
     run = JobDir(home / "outputs" / EVALUATION)
     run.path.mkdir(parents=True)
     base = {"kind": "transformers", "base": "builtin:smollm2-135m-instruct", "adapter": None}

@@ -1,4 +1,4 @@
-"""The dataset manager in a real browser: chunks, a broken connection, bad rows, a live mapping preview."""
+"""Datasets in a real browser: chunked uploads, a broken connection, bad rows, a live mapping preview."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def made(folder: Path, name: str = "sums.jsonl", *, extra: str = "", padding: in
 
 
 def test_a_large_file_goes_on_after_a_broken_connection(page: Page, server: Server, tmp_path: Path) -> None:
-    """The second chunk is lost once: the page asks how much arrived and continues there."""
+    """The second chunk is lost once: the page asks how much arrived and continues from there."""
     lost: list[str] = []
 
     def lose(route: Route) -> None:
@@ -61,7 +61,7 @@ def test_bad_rows_are_shown_and_skipped_by_a_click(page: Page, server: Server, t
 def test_a_dataset_is_mapped_searched_prepared_and_used(
     page: Page, server: Server, tmp_path: Path, complaints: Complaints
 ) -> None:
-    """The whole page, on desktop and phone, without serious accessibility issues and console errors."""
+    """The whole page, on desktop and phone, without serious accessibility issues or console errors."""
     page.goto(f"{server.url}/datasets")
     page.set_input_files("#file", made(tmp_path))
     page.wait_for_url("**/datasets/2*")
@@ -109,7 +109,7 @@ def holding(tmp_path: Path) -> Iterator[Server]:
 
 
 def test_a_long_preparation_is_followed_to_its_report(page: Page, holding: Server, complaints: Complaints) -> None:
-    """The page shows that it is in progress, updates without a reload, and ends with the report."""
+    """The page shows the progress, updates without a reload, and ends with the report."""
     page.goto(f"{holding.url}/new/dataset")
     page.get_by_test_id("kind-generated").check()
     with held(holding.home):
@@ -126,12 +126,12 @@ def test_a_long_preparation_is_followed_to_its_report(page: Page, holding: Serve
     expect(page.locator("#preparing-said")).to_contain_text("Preparation finished")
     said = page.evaluate("window.said")
     assert said[-1].startswith("Preparation finished")
-    assert len(said) == len(set(said))  # a screen reader repeats nothing
+    assert len(said) == len(set(said))  # a screen reader announces nothing twice
     assert complaints.found == []
 
 
 def test_sums_and_exercises_are_mixed_and_prepared(page: Page, server: Server, complaints: Complaints) -> None:
-    """Weights and names are entered, rows shown, then their counts and lengths; also on a phone."""
+    """Weights and names are entered, rows shown, then counts and lengths; also on a phone."""
     page.goto(f"{server.url}/new/dataset")
     page.get_by_test_id("kind-mix").check()
     page.get_by_label("Weight of Arithmetic (generated)").fill("1")
@@ -149,7 +149,7 @@ def test_sums_and_exercises_are_mixed_and_prepared(page: Page, server: Server, c
 
 
 def test_filters_and_pasted_rows_need_no_reload(page: Page, server: Server, complaints: Complaints) -> None:
-    """A chip is in the address and keeps the focus; what is pasted becomes the chosen dataset, also on a phone."""
+    """A chip is in the address and keeps the focus; pasted rows become the chosen dataset, also on a phone."""
     page.set_viewport_size({"width": 320, "height": 800})
     page.goto(f"{server.url}/new/dataset?kind=hub")
     page.evaluate("window.stayed = true")

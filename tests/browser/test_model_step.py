@@ -1,4 +1,4 @@
-"""Finding a model on Hugging Face and downloading it, by keyboard alone."""
+"""Finding a model on Hugging Face and downloading it with the keyboard."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.browser
 def test_a_model_is_found_chosen_and_downloaded(
     context: BrowserContext, complaints: Complaints, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Arrow keys and Enter choose it, the page shows its size by itself, and the progress until it is here."""
+    """Arrow keys and Enter choose it; the page shows its size, then the progress until it is installed."""
     home = Home(tmp_path / "home")
     home.make()
     (home.cache / "models" / "smollm2-135m-instruct").mkdir(parents=True)

@@ -45,7 +45,7 @@ def tickets(tmp_path: Path) -> Path:
 
 
 class Hand:
-    """Clicks, and counts them."""
+    """Counts clicks."""
 
     def __init__(self) -> None:
         self.clicks = 0
@@ -62,7 +62,7 @@ def heading(page: Page, text: str) -> None:
 def test_a_newcomer_gets_from_a_file_to_a_chat(
     context: BrowserContext, server: Server, tickets: Path, complaints: Complaints
 ) -> None:
-    """With the suggestions on every page: only the question to the result has to be typed."""
+    """With the suggestions on every page: only the message for the final model is typed."""
     context.set_default_timeout(60_000)
     page, hand = context.new_page(), Hand()
     complaints.listen(page)
@@ -103,7 +103,7 @@ def test_a_newcomer_gets_from_a_file_to_a_chat(
 def test_wrong_turns_are_caught_with_a_way_out(
     context: BrowserContext, server: Server, tickets: Path, tmp_path: Path
 ) -> None:
-    """A model out of reach, a file without answers, a reload, a second tab, and an impatient start."""
+    """An unreachable model, a file without answers, a reload, a second tab, and a premature start."""
     context.set_default_timeout(60_000)
     page = context.new_page()
     page.goto(f"{server.url}/new/model")

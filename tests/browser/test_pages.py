@@ -34,7 +34,7 @@ async () => {
 
 
 def settle(page: Page, url: str) -> None:
-    """Open a page and wait until its scripts have run, where it has any."""
+    """Open a page and wait until its scripts, if any, have run."""
     page.goto(url)
     page.wait_for_function("document.documentElement.classList.contains('js')")
     if "tab=charts" in url:
@@ -76,7 +76,7 @@ def test_no_page_has_a_serious_fault(chromium: Browser, filled: Server, complain
 
 
 def test_nothing_scrolls_sideways_on_narrow_screens(chromium: Browser, filled: Server) -> None:
-    """Every page fits 400 pixels, and 320 (WCAG 1.4.10), and so does the top bar while something runs."""
+    """Every page and the top bar fit 400 pixels, and 320 (WCAG 1.4.10), even while something runs."""
     context = chromium.new_context(viewport={"width": 400, "height": 800}, reduced_motion="reduce")
     context.set_default_timeout(PATIENCE_MS)
     page = context.new_page()
@@ -117,7 +117,7 @@ def test_every_page_can_be_read_without_scripts(chromium: Browser, filled: Serve
 
 @pytest.mark.parametrize("path", [f"/runs/{FINISHED}?tab=charts", "/rewards/short-is-good"])
 def test_a_page_weighs_little(context: BrowserContext, filled: Server, path: str) -> None:
-    """Script and style stay under 300 KB on the two pages with large libraries of their own: charts and code editor."""
+    """Scripts and styles stay under 300 KB on the two pages with large libraries: charts and code editor."""
     sizes: dict[str, int] = {}
     page = context.new_page()
 
@@ -132,7 +132,7 @@ def test_a_page_weighs_little(context: BrowserContext, filled: Server, path: str
 
 
 def test_charts_share_a_crosshair_by_keyboard(page: Page, filled: Server) -> None:
-    """Arrow keys on one chart read out a step's value and move the others."""
+    """Arrow keys on one chart read out a step's value and move the crosshairs of the others."""
     settle(page, f"{filled.url}/runs/{FINISHED}?tab=charts")
     page.locator("#section-health > summary").click()
     expect(page.locator("#chart-entropy .now")).to_contain_text("Latest")
@@ -151,7 +151,7 @@ def test_charts_share_a_crosshair_by_keyboard(page: Page, filled: Server) -> Non
 
 
 def test_numbers_and_pictures_can_be_taken_away(page: Page, filled: Server) -> None:
-    """CSV has every row, and a chart comes as a PNG."""
+    """The CSV has every row, and a chart can be saved as a PNG."""
     settle(page, f"{filled.url}/runs/{FINISHED}?tab=charts")
     with page.expect_download() as csv:
         page.locator("#csv").click()
@@ -162,7 +162,7 @@ def test_numbers_and_pictures_can_be_taken_away(page: Page, filled: Server) -> N
 
 
 def test_the_answers_of_another_step_are_shown(page: Page, filled: Server) -> None:
-    """Choosing a step swaps the answers and the address, without a reload."""
+    """Choosing a step replaces the answers and the address, without a reload."""
     settle(page, f"{filled.url}/runs/{FINISHED}")
     page.evaluate("window.stayed = true")
     page.get_by_test_id("tab-answers").click()
@@ -181,7 +181,7 @@ def test_the_answers_of_another_step_are_shown(page: Page, filled: Server) -> No
 
 
 def test_keys_open_the_palette_and_the_list(page: Page, filled: Server) -> None:
-    """Ctrl+K finds pages by typing; ? lists the keys; neither fires while typing."""
+    """Ctrl+K finds pages as you type; ? lists the shortcuts; neither fires in a text field."""
     settle(page, f"{filled.url}/runs")
     page.keyboard.press("?")
     expect(page.get_by_role("dialog", name="Keyboard shortcuts")).to_be_visible()
@@ -220,7 +220,7 @@ def test_keys_of_one_letter_can_be_switched_off(page: Page, filled: Server) -> N
 
 
 def test_a_second_press_is_swallowed_until_the_answer_is_there(page: Page, filled: Server) -> None:
-    """A double click on Resume sends one request; the button is off meanwhile, and on again after a refusal."""
+    """A double click on Resume sends one request; the button is disabled meanwhile, and enabled after a refusal."""
     sent: list[str] = []
 
     def slow(route: Any) -> None:
@@ -238,7 +238,7 @@ def test_a_second_press_is_swallowed_until_the_answer_is_there(page: Page, fille
 
 
 def test_remarks_of_native_libraries_are_hidden_until_asked_for(page: Page, filled: Server) -> None:
-    """The useful lines are there at once; 'Show everything' shows the rest, and a filter what is looked for."""
+    """The useful lines are there at once; 'Show everything' shows the rest, and a filter the matching ones."""
     settle(page, f"{filled.url}/runs/{STOPPED}?tab=log")
     log = page.get_by_test_id("log")
     expect(log.get_by_text("Loading the model")).to_be_visible()
@@ -251,18 +251,18 @@ def test_remarks_of_native_libraries_are_hidden_until_asked_for(page: Page, fill
 
 
 def test_charts_without_a_value_are_left_out(page: Page, filled: Server) -> None:
-    """Nobody judged in this run, and no chart says so with empty axes."""
+    """This run has no judge, and no chart shows empty axes for one."""
     settle(page, f"{filled.url}/runs/{FINISHED}?tab=charts")
     expect(page.get_by_test_id("chart-entropy")).to_have_count(1)
     expect(page.get_by_test_id("chart-judge_requests")).to_have_count(0)
-    # From there on no row is missing: the socket has none to send either.
+    # From here on no row is missing: the socket has none to send either.
     page.route("**/metrics?points=2000", lambda route: route.fulfill(json={"rows": [], "next": 10**6}))
     page.goto(f"{filled.url}/runs/{CRASHED}?tab=charts")
     expect(page.locator("#charts")).to_be_hidden()
 
 
 def test_who_asks_for_it_is_notified_at_the_end(context: BrowserContext, page: Page, filled: Server) -> None:
-    """One notification with the verdict in it, only after the choice was made."""
+    """One notification with the verdict, only if it was enabled."""
     page.add_init_script(
         "window.told = [];"
         "window.Notification = class { static permission = 'granted'; static requestPermission = async () => 'granted';"
@@ -279,7 +279,7 @@ def test_who_asks_for_it_is_notified_at_the_end(context: BrowserContext, page: P
         "document.body.insertAdjacentHTML('beforeend', '<label hidden><input type=checkbox id=notify></label>');"
         "document.dispatchEvent(new CustomEvent('live:swapped'))"
     )
-    # By script: at the end of the page the log's bar covers it. In one step, since a swap replaces the box.
+    # By script: at the end of the page the log bar covers it. In one step, since a swap replaces the box.
     page.evaluate(
         "const box = document.getElementById('notify'); box.checked = true;"
         "box.dispatchEvent(new Event('change', { bubbles: true }))"
@@ -291,7 +291,7 @@ def test_who_asks_for_it_is_notified_at_the_end(context: BrowserContext, page: P
 
 
 def test_the_theme_is_kept(page: Page, filled: Server) -> None:
-    """A chosen theme is there at the first paint of the next page."""
+    """The chosen theme is used in the first paint of the next page."""
     settle(page, f"{filled.url}/help")
     page.locator("#theme-form button").click()
     expect(page.locator("html")).to_have_attribute("data-theme", "light")
@@ -304,14 +304,14 @@ def test_the_theme_is_kept(page: Page, filled: Server) -> None:
 
 
 def test_a_word_is_explained_where_it_stands(page: Page, filled: Server) -> None:
-    """A term opens its explanation; the same text as on the help page."""
+    """A term opens its explanation; the text is the same as on the help page."""
     settle(page, f"{filled.url}/runs/{FINISHED}")
     page.locator("#run-tiles .term", has_text="Solve rate").click()
     expect(page.locator("#term-solved")).to_be_visible()
 
 
 def test_the_skip_link_comes_first(page: Page, filled: Server) -> None:
-    """The first Tab reaches the link to the content, and it leads there."""
+    """The first Tab reaches the link to the content, and the link works."""
     settle(page, f"{filled.url}/runs")
     page.keyboard.press("Tab")
     expect(page.locator(".skip")).to_be_focused()

@@ -1,4 +1,4 @@
-"""The playground in a browser, on a server whose models echo the question."""
+"""The playground in a browser, on a server whose models echo the message."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def saved(page: Page, kind: str) -> Path:
 def test_a_conversation_is_kept_saved_opened_and_asked_again(
     page: Page, live: Live, complaints: Complaints, tmp_path: Path
 ) -> None:
-    """Three models, two turns; after a reload all is there; its file asks other models the same again."""
+    """Three models, two turns; a reload keeps everything; the saved file asks other models the same again."""
     opened(page, live)
     page.get_by_test_id("chat-add").click()
     page.locator("#model-3").select_option("other")
@@ -106,7 +106,7 @@ def test_a_conversation_is_kept_saved_opened_and_asked_again(
 
 
 def test_an_answer_can_be_stopped_and_asked_for_again(page: Page, live: Live) -> None:
-    """The text so far stays; a failure is shown beside its question and not sent along."""
+    """The text so far stays; an error is shown next to its message and not sent along."""
     opened(page, live)
     page.get_by_test_id("side-2").locator(".js-remove").click()
     page.get_by_test_id("chat-prompt").fill("one hold")
@@ -139,7 +139,7 @@ print(1)
 def test_an_answer_is_shown_as_markdown_and_can_do_nothing_else(
     page: Page, live: Live, complaints: Complaints, tmp_path: Path
 ) -> None:
-    """HTML stays text, nothing is loaded, links lead elsewhere only; an earlier message is edited and sent again."""
+    """HTML stays text, nothing is loaded, links only go elsewhere; an earlier message is edited and sent again."""
     opened(page, live)
     turns = [{"role": "user", "content": "Say it"}, {"role": "assistant", "content": MARKDOWN, "model": MODEL}]
     sides = [{"model": MODEL, "turns": [*turns, {"role": "user", "content": "More"}]}, {"model": MODEL, "turns": turns}]
@@ -191,7 +191,7 @@ def test_a_blind_comparison_names_the_models_after_the_vote(page: Page, live: Li
 
 
 def test_what_was_written_is_there_after_a_reload(page: Page, live: Live) -> None:
-    """The question with the start of its answer, marked as incomplete."""
+    """The message with the start of its answer, marked as incomplete."""
     opened(page, live)
     page.get_by_test_id("side-2").locator(".js-remove").click()
     page.get_by_test_id("chat-prompt").fill("one hold")

@@ -24,7 +24,7 @@ FIRST_LETTER = """
 
 
 def sums(page: Page, server: Server) -> None:
-    """A draft on the small sums."""
+    """A draft with the small sums."""
     page.goto(f"{server.url}/new/model")
     page.get_by_test_id("continue").click()
     page.goto(f"{server.url}/new/dataset")
@@ -74,7 +74,7 @@ def test_an_own_reward_from_the_editor_to_a_confirmed_start(page: Page, server: 
 
 @pytest.mark.parametrize("width", [1280, 400, 320])
 def test_the_editor_takes_the_text_area_s_place_exactly(page: Page, server: Server, width: int) -> None:
-    """What stands below does not move when the script arrives late, and neither does the first line."""
+    """Content below does not move when the script loads late, and neither does the first line."""
     held: list[Route] = []
     page.route("**/rewards_edit.js", lambda route: held.append(route))
     page.set_viewport_size({"width": width, "height": 900})
@@ -89,7 +89,7 @@ def test_the_editor_takes_the_text_area_s_place_exactly(page: Page, server: Serv
 
 
 def test_the_bench_shows_each_attempt(page: Page, server: Server, complaints: Complaints) -> None:
-    """On the draft's rows: a typed answer's parts, and the table of attempts."""
+    """On the draft's rows: the components of a typed answer, and the table of attempts."""
     sums(page, server)
     page.goto(f"{server.url}/rewards/bench")
     page.get_by_label("Reward", exact=True).select_option("preset:arithmetic")

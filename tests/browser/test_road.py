@@ -1,4 +1,4 @@
-"""The whole path of a user: seven steps, a real model, real rows, a working GGUF."""
+"""The complete user journey: seven steps, a real model, real rows, a working GGUF."""
 
 from __future__ import annotations
 
@@ -95,12 +95,12 @@ def points(page: Page) -> int:
 
 
 def said(home: Path) -> str:
-    """The state of the only run, from its worker."""
+    """The status of the only run, from its worker."""
     return "".join(json.loads(path.read_text())["state"] for path in (home / "outputs").glob("*/status.json"))
 
 
 def written(home: Path) -> int:
-    """Rows of the only run, from its worker."""
+    """The rows of the only run, from its worker."""
     return sum(path.read_text().count("\n") for path in (home / "outputs").glob("*/metrics.jsonl"))
 
 
@@ -114,7 +114,7 @@ def train_stop_resume(page: Page, home: Path) -> None:
     page.get_by_test_id("run-name").fill("The whole road")
     page.get_by_test_id("start").click()
     expect(page.get_by_test_id("run")).to_be_visible()
-    # From the worker's own files: the page may lag behind by more than the run lasts.
+    # From the worker's own files: the page may lag behind by more than the run takes.
     until(lambda: said(home), lambda state: state == "training", TRAINING_MS / 1000)
     worker = working(home)
     worker.suspend()
@@ -164,7 +164,7 @@ def tensor_types(path: Path) -> set[str]:
 
 
 def test_the_whole_road(context: BrowserContext, server: Server, complaints: Complaints, tmp_path: Path) -> None:
-    """Model, dataset, configuration, reward, training with a stop in it, export, an answer from both models."""
+    """Model, dataset, configuration, reward, training with a stop, export, answers from both models."""
     context.set_default_timeout(60_000)
     page = context.new_page()
     complaints.listen(page)

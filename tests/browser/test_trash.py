@@ -1,4 +1,4 @@
-"""Deleting, undoing, and the confirmation before what cannot be undone."""
+"""Deleting, undoing, and the confirmation before permanent deletion."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ def test_a_change_is_kept_without_a_click(page: Page, server: Server, complaints
 
 
 def test_a_search_within_a_step_is_not_saved(page: Page, server: Server) -> None:
-    """A component's name that is looked for is no part of the setup; a component's weight is."""
+    """The query for a component is not part of your setup; a component's weight is."""
     page.clock.install()
     page.goto(f"{server.url}/new/reward")
     sent: list[str] = []
@@ -58,7 +58,7 @@ def test_a_search_within_a_step_is_not_saved(page: Page, server: Server) -> None
 
 
 def test_a_problem_stands_beside_its_field_and_nothing_is_lost(page: Page, server: Server) -> None:
-    """A wrong value is kept as typed, with a correction."""
+    """An invalid value is kept as typed, with a correction."""
     open_settings(page, server)
     page.locator("#training-num-generations").fill("seven")
     page.locator("#training-num-generations").blur()
@@ -73,7 +73,7 @@ def test_a_problem_stands_beside_its_field_and_nothing_is_lost(page: Page, serve
 
 
 def test_two_tabs_do_not_overwrite_each_other(context: BrowserContext, server: Server) -> None:
-    """Each step saves its own part only."""
+    """Each step saves only its own part."""
     first, second = context.new_page(), context.new_page()
     open_settings(first, server)
     second.goto(f"{server.url}/new/model")
@@ -92,7 +92,7 @@ def test_a_second_tab_shows_what_the_first_changed(context: BrowserContext, serv
     first, second = context.new_page(), context.new_page()
     for page in (first, second):
         open_settings(page, server)
-    # Without leaving the field, which would save the first page again, possibly after the other's save.
+    # Without leaving the field, which would save the first page again, possibly after the other tab's save.
     first.locator("#training-max-steps").fill("7")
     saved(first)
     second.locator("#training-max-new-tokens").fill("64")
@@ -107,7 +107,7 @@ def test_a_second_tab_shows_what_the_first_changed(context: BrowserContext, serv
 
 
 def test_what_is_typed_while_a_save_is_on_its_way_stays(context: BrowserContext, server: Server) -> None:
-    """Another tab's value, which comes with the save's response, does not replace it."""
+    """Another tab's value in the save's response does not replace it."""
     first, second = context.new_page(), context.new_page()
     for page in (first, second):
         open_settings(page, server)
@@ -146,7 +146,7 @@ def test_a_plan_and_a_setting_by_keyboard_alone(page: Page, server: Server, comp
 
 
 def test_what_was_entered_while_the_server_was_away_is_sent(page: Page, server: Server) -> None:
-    """Automatically when it responds again; leaving before that asks first."""
+    """Automatically when the server responds again; leaving before that asks first."""
     open_settings(page, server)
     page.route(
         "**/new/configuration", lambda route: route.abort() if route.request.method == "POST" else route.fallback()
