@@ -21,7 +21,7 @@ MEMORY = Path("/dev/shm")
 
 
 def test_a_move_survives_its_death(home: Home) -> None:
-    """At moments of chance, there and back."""
+    """At random times, there and back."""
     if not MEMORY.is_dir() or MEMORY.stat().st_dev == home.root.stat().st_dev:
         pytest.skip("there is one file system here")
     for number in range(400):

@@ -40,9 +40,9 @@ def config() -> dict[str, Any]:
 
 
 def test_the_server_killed_twice_and_the_worker_once(live: Live) -> None:
-    """Training is not interrupted by the server's death, no row is lost or doubled, and Resume goes on."""
+    """The server's death does not interrupt training, no row is lost or duplicated, and Resume continues."""
     chance = random.Random()
-    name = f"real-{chance.getrandbits(32):08x}"  # A retry has the same server.
+    name = f"real-{chance.getrandbits(32):08x}"  # A retry uses the same server.
     run = live.home / "outputs" / name
     live.ask("POST", "/api/training/start", {"config": config(), "session_id": name, "confirm_reward": True})
     live.wait(name, "training")

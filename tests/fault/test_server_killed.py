@@ -1,4 +1,4 @@
-"""kill -9 the server: nothing of a run is lost, doubled or interrupted."""
+"""kill -9 the server: nothing of a run is lost, duplicated or interrupted."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def live(home: Home) -> Iterator[Live]:
 
 
 def test_no_row_is_lost_or_doubled_when_the_server_is_killed_twice(live: Live) -> None:
-    """A client that comes back with ``watch`` has every row once; the worker never noticed."""
+    """A client that reconnects with ``watch`` has every row once; the worker never notices."""
     chance = random.Random(live.url)
     with held(live.home):
         live.ask("POST", "/api/training/start", {"config": tiny(max_steps=120), "session_id": "run"})
@@ -53,7 +53,7 @@ def test_no_row_is_lost_or_doubled_when_the_server_is_killed_twice(live: Live) -
 
 
 def test_a_run_that_ended_while_no_server_ran_is_found_ended(live: Live) -> None:
-    """With all its rows, and its last state."""
+    """With all its rows, and its final state."""
     with held(live.home):
         live.ask("POST", "/api/training/start", {"config": tiny(max_steps=20), "session_id": "run"})
         live.wait("run", "training")
@@ -81,7 +81,7 @@ def test_a_worker_that_died_while_no_server_ran_is_found_crashed(live: Live) -> 
 
 
 def test_the_queue_keeps_its_order_across_a_restart(live: Live) -> None:
-    """Three runs and a killed server: one at a time, first come first served."""
+    """Three runs and a killed server: one at a time, first come, first served."""
     with held(live.home):
         for name in ("a", "b", "c"):
             live.ask("POST", "/api/training/start", {"config": tiny(name, max_steps=12), "session_id": name})
@@ -105,7 +105,7 @@ def test_a_second_server_on_the_same_home_is_refused(live: Live) -> None:
 
 
 def test_a_port_in_use_is_said_with_what_to_do(live: Live, tmp_path: Path) -> None:
-    """Another home, the same port."""
+    """Another home folder, the same port."""
     env = {**live.env, "TUNESMITH_HOME": str(tmp_path / "other")}
     second = refused(live, env)
     assert second.returncode == 1
@@ -115,7 +115,7 @@ def test_a_port_in_use_is_said_with_what_to_do(live: Live, tmp_path: Path) -> No
 
 
 def refused(live: Live, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    """Another server with this environment; it should end by itself."""
+    """Another server with this environment; it should exit by itself."""
     return subprocess.run(live.launch_command(), env=env, capture_output=True, text=True, timeout=PATIENCE, check=False)
 
 

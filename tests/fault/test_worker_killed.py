@@ -49,7 +49,7 @@ def test_a_killed_worker_is_crashed_within_five_seconds(live: Live) -> None:
 
 
 def killed_and_noticed(live: Live, listener: Listener, attempt: int) -> float:
-    """Kill the worker of this attempt; seconds until the server called it crashed, by its clock of whole seconds."""
+    """Kill this attempt's worker; returns the seconds until the server reported a crash, in its whole seconds."""
     until(lambda: live.status("run"), lambda view: view["attempt"] == attempt and view["step"] >= 5)
     worker = psutil.Process(worker_pid(live.home / "outputs" / "run"))
     killed = time.time()

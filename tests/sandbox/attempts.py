@@ -91,7 +91,7 @@ _BOUND = tuple(os.path.realpath(path) for path in (sys.base_prefix, sysconfig.ge
 
 
 def _empty_way(path: str) -> bool:
-    """Whether it is no folder on the way to Python itself: such a one is there, with nothing else in it."""
+    """Whether it is not a parent folder of Python itself, which exists but is otherwise empty."""
     return not any(bound.startswith(f"{path}/") for bound in _BOUND)
 
 
@@ -255,7 +255,7 @@ _REVIEWED = {
     *(60, 63, 72, 79, 89, 96, 97, 98, 99, 100, 102, 104, 107, 108, 110, 111, 115, 118, 120, 127, 128, 130, 131, 186),
     *(201, 202, 204, 217, 218, 219, 228, 229, 230, 231, 262, 267, 269, 270, 271, 273, 292, 302, 309, 318, 332, 334),
     *(436, 439, 462),
-    # The kernel lets its own probes' calls pass every filter, and ends any other program that makes them.
+    # The kernel lets calls of its own probes pass every filter, and kills any other program that makes them.
     *(335, 336),
 }
 """The x86-64 call numbers that may be allowed, depending on their arguments."""

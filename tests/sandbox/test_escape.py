@@ -46,13 +46,13 @@ def boxed(level: Level) -> Iterator[Sandbox]:
 
 @pytest.fixture(scope="module", params=[Level.BUBBLEWRAP, Level.NAMESPACES])
 def box(request: pytest.FixtureRequest) -> Iterator[Sandbox]:
-    """The strong forms."""
+    """The strong levels."""
     yield from boxed(request.param)
 
 
 @pytest.fixture(scope="module", params=list(Level))
 def any_box(request: pytest.FixtureRequest) -> Iterator[Sandbox]:
-    """Every form."""
+    """Every level."""
     yield from boxed(request.param)
 
 
@@ -66,7 +66,7 @@ def test_there_are_a_thousand_attempts() -> None:
 def test_no_probe_reaches_the_host(any_box: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     """No file, variable, socket, process, signal, limit or kernel interface of the host is accessible.
 
-    In the weak form only reading, and only files that the user can read.
+    The weak level allows only reading, and only files that the user can read.
     """
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
     probes = ACTING if any_box.level is Level.WEAK else PROBES
@@ -103,7 +103,7 @@ def test_what_ends_or_floods_a_process_costs_its_row_alone(box: Sandbox) -> None
 
 
 def test_the_same_in_a_reward_fails_its_row_with_a_message(box: Sandbox) -> None:
-    """An own reward that hangs, crashes or exits on one row scores the others."""
+    """A custom reward that hangs, crashes or exits on one row scores the others."""
     source = "def reward(completion, prompt, row):\n    exec(completion, {})\n    return 1.0\n"
     tasks = [
         Task(
@@ -202,7 +202,7 @@ def test_a_stranger_s_process_is_left_alone(any_box: Sandbox) -> None:
             was = (os.sched_getscheduler(pid), os.getpriority(os.PRIO_PROCESS, pid), psutil.Process(pid).ionice())
             probes = [probe.replace("ppid", str(pid)) for probe in ACTING if "ppid" in probe]
             assert len(probes) > 40
-            for probe in probes:  # each separately: the first that works must not hide the others
+            for probe in probes:  # separately: the first that works must not hide the others
                 task = Task("script", f"PROBES = {[probe]!r}\n{PROBE_PRELUDE}", {"inputs": [""]}, limits=PATIENT)
                 assert any_box.run([task]) == [{"results": [{"output": "end 1\n"}]}], probe
             assert was == (
@@ -273,7 +273,7 @@ def test_tests_that_speak_for_the_sandbox_are_not_believed_twice(box: Sandbox) -
 
 
 def test_long_results_give_way_to_their_error(box: Sandbox) -> None:
-    """Results that exceed a message fail only the rows that are too long, not the batch."""
+    """Results too long for a message fail only their own rows, not the batch."""
     items = [{"completion": text, "prompt": "", "row": {}} for text in ("x" * 3_000_000, "short", "y" * 2_000_000)]
     source = "def reward(completion, prompt, row): return completion * 2"
     results = box.run([Task("rewards", source, {"items": items}, limits=PATIENT)])[0]["results"]

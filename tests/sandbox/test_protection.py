@@ -58,7 +58,7 @@ def test_the_weaker_form_needs_consent_and_says_what_it_lacks(bare: pytest.Monke
 
 @pytest.mark.skipif(protection().level is None, reason="no namespaces on this machine")
 def test_a_sandbox_that_vanishes_is_replaced() -> None:
-    """Ending the whole sandbox from outside between two tasks costs neither."""
+    """Killing the whole sandbox from outside between two tasks affects neither."""
     box = Sandbox(1)
     task = Task("script", "print('here')", {"inputs": [""]}, limits=PATIENT)
     try:
