@@ -155,7 +155,7 @@ def as_python(rows: Rows) -> bytes:
 
 
 def as_table(rows: Rows, delimiter: str = ",") -> bytes:
-    """A cell that is a list or an object is written as JSON, as people do."""
+    """A cell with a list or an object is written as JSON, as people do."""
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, list(rows[0]), delimiter=delimiter)
     writer.writeheader()

@@ -124,7 +124,7 @@ SKIPPED = {
 
 @pytest.mark.parametrize("case", NASTY)
 def test_difficult_files_are_read_or_rejected_with_a_reason(case: str, tmp_path: Path) -> None:
-    """Valid ones completely; broken ones are rejected with the line, or partly kept on request."""
+    """Valid ones are read completely; broken ones are rejected with the line, or partly kept on request."""
     name, data = NASTY[case]
     if case in READ:
         info = keep(tmp_path, name, data)
@@ -159,7 +159,7 @@ def test_values_come_through_whole(tmp_path: Path) -> None:
 
 
 def test_the_table_in_the_docs_is_what_the_code_does(tmp_path: Path) -> None:
-    """This test generates the page, so a change in behavior is a change in the page."""
+    """This test generates the page, so a change in behavior shows as a change in the page."""
     text = page(tmp_path)
     if os.environ.get("TUNESMITH_WRITE_DOCS"):
         DOC.write_text(text, encoding="utf-8")

@@ -96,7 +96,7 @@ def fetched(home: Home, source: str, rows: int | None = None) -> Any:
 
 
 def test_a_public_dataset_is_fetched_and_kept(hub: Hub, home: Home) -> None:
-    """Every row, the commit, the catalogue's mapping; a part of it without the rest."""
+    """Every row, the commit, the catalog's mapping; a subset without the rest."""
     info = fetched(home, "openai/gsm8k")
     assert (info.rows, info.columns, info.origin) == (len(ROWS), ("question", "answer"), "openai/gsm8k")
     assert info.hub == {"subset": "main", "split": "train", "revision": COMMIT}
@@ -145,7 +145,7 @@ def test_a_download_cut_half_way_goes_on(hub: Hub, home: Home, large: bytes) -> 
 
 
 def test_a_download_that_was_cancelled_is_resumed_where_it_stopped(hub: Hub, home: Home, large: bytes) -> None:
-    """Cancel ends the process and keeps the bytes; Resume fetches the rest; bytes and rows are told on the way."""
+    """Cancel ends the process and keeps the bytes; Resume fetches the rest; bytes and rows are reported meanwhile."""
     hub.slow = 6.0
     hub.go.clear()
     jobs = DatasetJobs(home, 1 << 30)
@@ -175,7 +175,7 @@ def test_offline_what_is_cached_works_and_the_rest_says_so(
 ) -> None:
     """After one fetch no network is needed; for another dataset the message names offline alternatives."""
     fetched(home, "openai/gsm8k")
-    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")  # the discard port: nobody listens
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")  # the discard port: nothing listens there
     with pytest.raises(Unavailable, match="cannot be reached"):
         peek(home, "someone/else")
     [info] = uploads.every(home.uploads)
@@ -183,9 +183,7 @@ def test_offline_what_is_cached_works_and_the_rest_says_so(
 
 
 def small_model(folder: Path) -> None:
-    """A language model with six words and one layer, in its libraries' format but made without them, which take
-    seconds.
-    """
+    """A model with six words and one layer, in its libraries' format, written without them because they are slow."""
     words = {word: place for place, word in enumerate(["<s>", "</s>", "<unk>", "What", "is", "two"])}
     raw = Tokenizer(models.WordLevel(words, unk_token="<unk>"))
     raw.pre_tokenizer = pre_tokenizers.Whitespace()

@@ -33,12 +33,12 @@ GSM8K = Path(__file__).parents[3] / "shared" / "data" / "gsm8k" / "train.jsonl"
     "name", ["extract", "lengths", "mix", "near", "cleaning", "reading", "rows", "tasks", "uploads"]
 )
 def test_the_examples_in_the_docstrings_hold(name: str) -> None:
-    """They are part of the explanation."""
+    """The doctests pass."""
     assert doctest.testmod(importlib.import_module(f"core.data.{name}")).failed == 0
 
 
 def test_every_reference_of_gsm8k_is_extracted_as_its_number() -> None:
-    """All 7,473 rows by the rule that is proposed for them: none left out, none wrong."""
+    """All 7,473 rows with the suggested rule: none skipped, none wrong."""
     if not GSM8K.is_file():
         pytest.skip("GSM8K is not beside the project (../shared/data/gsm8k/train.jsonl)")
     raw = [json.loads(line) for line in GSM8K.read_text("utf-8").splitlines()]
@@ -199,7 +199,7 @@ def test_every_entry_of_the_catalogue_is_ready_to_use(known: Any) -> None:
 
 
 def test_the_warm_up_keeps_the_working_out_when_the_answer_is_taken_out() -> None:
-    """The reference is the number; what is imitated has the steps before it."""
+    """The reference is the number; the warm-up target includes the steps before it."""
     from core.data.prompts import warm_up_target
 
     section = DatasetSection(source="x", extraction="after_marker", extraction_pattern="####")

@@ -29,7 +29,7 @@ def rows(folder: Path, value: Any, name: str = "a.json") -> list[dict[str, Any]]
 
 @pytest.mark.parametrize("module", ["tables", "names", "literals", "transcripts", "nested", "detect", "headings"])
 def test_the_examples_in_the_docstrings_hold(module: str) -> None:
-    """The docstrings' examples are correct."""
+    """The doctests pass."""
     result = doctest.testmod(importlib.import_module(f"core.data.{module}"))
     assert result.attempted
     assert not result.failed
@@ -86,7 +86,7 @@ def test_squad_as_its_authors_publish_it(tmp_path: Path) -> None:
 
 
 def test_what_was_not_read_is_said(tmp_path: Path) -> None:
-    """A second split is counted and named; truncated cells of the rows API make a bad row; so do uneven columns."""
+    """A second split is counted and named; truncated cells of the rows API and uneven columns make a bad row."""
     info = keep(tmp_path, "a.json", json.dumps({"train": QA, "test": QA * 3}).encode())
     assert (info.rows, info.notes) == (2, ("Only the rows under 'train' were read. 'test' has 6 more.",))
     cut = {"rows": [{"row_idx": 0, "row": QA[0], "truncated_cells": ["question"]}]}
@@ -100,7 +100,7 @@ def test_what_was_not_read_is_said(tmp_path: Path) -> None:
 def test_a_table_by_columns_is_held_to_its_limit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, names: tuple[str, str]
 ) -> None:
-    """All columns together, whatever they are called; the words say how to write it instead."""
+    """All columns together, whatever their names; the message says how to write it instead."""
     cells = [f"is {i} a number?" for i in range(20_000)]
     monkeypatch.setattr(reading, "MAX_TABLE", 1 << 18)
     with pytest.raises(BadRows, match="save the rows as JSON Lines"):
@@ -155,7 +155,7 @@ def test_what_python_json_and_numpy_print_is_read_back(value: Any) -> None:
     ],
 )  # fmt: skip
 def test_other_texts_are_texts(text: str) -> None:
-    """Nothing is evaluated, nothing half read, nothing too deep or too long."""
+    """Nothing is evaluated or partly read, nothing too deep or too long."""
     assert literals.structured(text) is None
 
 
@@ -183,7 +183,7 @@ def test_a_guess_is_sure_or_asks(row: dict[str, Any], question: str, answer: str
 
 
 def test_choices_in_columns_of_their_own_are_shown_below_the_question() -> None:
-    """A, B, C, D as in C-Eval, and opa … as in MedMCQA; choices that stand in the question are not repeated."""
+    """A, B, C, D as in C-Eval, and opa … as in MedMCQA; choices already in the question are not repeated."""
     guess = guess_fields([{"question": "a?", "A": "x", "B": "y", "C": "z", "D": "w", "answer": "B"}])
     assert guess.template == "{question}\n\nA) {A}\nB) {B}\nC) {C}\nD) {D}"
     guess = guess_fields([{"question": "a?", "opa": "x", "opb": "y", "opc": "z", "opd": "w", "cop": 2, "exp": "why"}])
