@@ -45,7 +45,7 @@ def tiny(name: str = "tiny", **training: Any) -> dict[str, Any]:
 
 @pytest.fixture
 def home(tmp_path: Path) -> Home:
-    """A home folder where the built-in model seems to be installed."""
+    """A home folder where the built-in model appears to be installed."""
     home = Home(tmp_path)
     home.make()
     folder = home.cache / "models" / "smollm2-135m-instruct"
@@ -100,7 +100,7 @@ def services(app: Flask) -> Services:
 
 @pytest.fixture
 def client(app: Flask) -> FlaskClient:
-    """A program on this machine: no cookie, no origin."""
+    """An API client on this machine: no cookie, no Origin."""
     return app.test_client()
 
 
@@ -125,7 +125,7 @@ class Browser:
         return self._open("POST", path, headers, own, data={"csrf_token": self.csrf, **(form or {})})
 
     def once_prepared(self, path: str) -> str:
-        """The page of a dataset's preparation, after its end."""
+        """The page of a dataset's preparation, after it has ended."""
         until = time.monotonic() + 120
         while 'data-testid="preparing"' in (text := self.get(path).get_data(as_text=True)):
             assert time.monotonic() < until, text

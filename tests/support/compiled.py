@@ -1,6 +1,6 @@
-"""Caches what every application in a test process would compile again: templates and URL builders of routes.
+"""Caches what each application in a test process would compile again: templates and routes' URL builders.
 
-Most tests make their own application. Both are the same for all, and take longer than the rest.
+Most tests create their own application. Both are the same for all, and take longer than the rest.
 """
 
 from __future__ import annotations

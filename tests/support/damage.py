@@ -28,7 +28,7 @@ def _cut(path: Path, chance: random.Random) -> None:
 
 
 def _half_a_line(path: Path, chance: random.Random) -> None:
-    """As after a power cut, followed by more data."""
+    """As after a power failure, followed by more data."""
     data = path.read_bytes()
     place = chance.randrange(len(data) + 1)
     path.write_bytes(data[:place] + b"\n" + data[place + chance.randrange(40) :])
@@ -125,7 +125,7 @@ DAMAGES: dict[str, Damage] = {
 
 
 class PaperLauncher:
-    """Workers that are only files: a started one has done its work, unless its folder prevents it.
+    """Workers that are only files: once started they have finished, unless their folder prevents it.
 
     Attributes:
         living: Ids of jobs whose earlier worker is still alive.

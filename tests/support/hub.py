@@ -23,7 +23,7 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
 def going() -> threading.Event:
-    """A gate that is open."""
+    """An open gate."""
     gate = threading.Event()
     gate.set()
     return gate
@@ -84,7 +84,7 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's own name
-        """Quiet."""
+        """Log nothing."""
 
     def do_GET(self) -> None:
         self._answer(body=True)

@@ -1,8 +1,8 @@
 """The server of :mod:`tests.support.hub` with uploads by the real client.
 
-Repositories are made, files announced, large ones put by their SHA-256 (in one piece or in several, as the
-real one requires above a size), and everything becomes visible with one commit. Content with a wrong
-hash is rejected, and so are requests without a token.
+Repositories are created, files announced, large ones uploaded by SHA-256 (in several parts above a size, as the
+real one requires), and everything becomes visible with one commit. Content with a wrong hash and requests
+without a token are rejected.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ class UploadHub(Hub):
 
     Attributes:
         stored: Large contents by SHA-256, committed or not.
-        visibility: Of each repository that was made.
-        puts: SHA-256 of every content (or piece) that arrived, in order.
-        readonly: Whether the token may only read.
+        visibility: Of each created repository.
+        puts: SHA-256 of every uploaded content (or part), in order.
+        readonly: Whether the token is read-only.
     """
 
     stored: dict[str, bytes] = field(default_factory=dict)

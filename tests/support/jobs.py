@@ -101,7 +101,7 @@ class Stage:
         return self.watcher
 
     def add(self, job_id: str, kind: str = "train", state: str = "queued", **columns: Any) -> JobDir:
-        """A job in the database, and its directory."""
+        """A job in the database, and its folder."""
         run_dir = self.files(job_id, kind)
         run_dir.path.mkdir()
         write_json(run_dir.config, {"kind": kind})
@@ -129,7 +129,7 @@ class Stage:
             launcher.living.discard(launcher.newest.get(job_id, Handle("")))
 
     def tick(self, times: int = 1, seconds: float = 1.0) -> None:
-        """Run rounds of the watcher, each after so many seconds."""
+        """Run rounds of the watcher, each after that many seconds."""
         for _ in range(times):
             self.clock.pass_by(seconds)
             self.watcher.tick()

@@ -1,4 +1,4 @@
-"""A judge that runs on this machine: an OpenAI-compatible endpoint for tests."""
+"""A local judge: an OpenAI-compatible endpoint for tests."""
 
 from __future__ import annotations
 

@@ -131,7 +131,7 @@ def until(look: Callable[[], _T], right: Callable[[_T], object], seconds: float 
 
 
 def gone(pid: int) -> bool:
-    """Whether no process of this number works on; one that nobody has waited for yet is a number, not a process."""
+    """Whether this process has exited; a zombie counts as exited."""
     try:
         return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
@@ -159,9 +159,9 @@ def hang_up(client: socketio.Client) -> None:
 class Listener:
     """A python-socketio client that reconnects after the server died, and watches one run.
 
-    It does as docs/api.md says: what comes before the answer to ``watch`` is put aside, the answer is
-    taken, then what was put aside and has a higher number. ``rows`` are the row numbers in the order in
-    which they were taken; a row that comes again after that is put into ``doubles``.
+    It follows docs/api.md: rows before the response to ``watch`` are set aside, then the response is applied,
+    then the rows with higher numbers that were set aside. ``rows`` are the row numbers in the order they were
+    applied; duplicates after that go into ``doubles``.
     """
 
     def __init__(self, url: str, session_id: str) -> None:

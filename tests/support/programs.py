@@ -1,7 +1,7 @@
 # ruff: noqa: E501 - programs, one a line
 """Programming tasks in the formats of HumanEval, MBPP and standard input and output, with right and wrong programs.
 
-Each wrong program is one that a model might write: off by one, an edge case forgotten, printed instead of
+Each wrong program is one that a model might write: off by one, a missed edge case, printed instead of
 returned, the docstring's examples hard-coded, an argument modified in place.
 """
 
@@ -22,7 +22,7 @@ class Task:
 
 
 def humaneval(name: str, head: str, body: str, right: tuple[str, ...], wrong: tuple[str, ...]) -> Task:
-    """A row as HumanEval has it: ``prompt``, ``entry_point``, ``test``."""
+    """A row in HumanEval's format: ``prompt``, ``entry_point``, ``test``."""
     test = "METADATA = {'author': 'tests'}\n\n\ndef check(candidate):\n" + "".join(
         f"    {line}\n" for line in body.strip("\n").split("\n")
     )

@@ -1,4 +1,4 @@
-"""A run's directory in the form of a worker, added to the database; and a page's text."""
+"""A run's folder as a worker writes it, added to the database; and a page's text."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def make(
     checkpoint: int | None = None,
     **status: Any,
 ) -> JobDir:
-    """Create a run's directory and add it to the database."""
+    """Create a run's folder and add it to the database."""
     run = JobDir(services.settings.home.outputs / run_id)
     run.path.mkdir(parents=True)
     whole = dump(parse(config or tiny()))

@@ -1,7 +1,7 @@
 """Stands in for :mod:`core.training.llama.selftest_child`: produces the same output, and crashes on demand.
 
 ``DIES`` and ``DIES_ALWAYS`` are names of tensor types: the first crash with the extra buffers, the second always.
-``DIES_AT_ONCE`` and ``SIGNAL`` are numbers of signals; the latter is what it dies of.
+``DIES_AT_ONCE`` and ``SIGNAL`` are signal numbers; the latter is the one it dies of.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Regenerates ``tests/fixtures/stored``: ``.venv/bin/python -P tests/support/store_files.py``, some two minutes.
+"""Regenerates ``tests/fixtures/stored``: ``.venv/bin/python -P tests/support/store_files.py``, about two minutes.
 
 The fixture is from version 0.1.0, to show that later versions still read it. So run this to store another version's
 files, not to make a test pass.

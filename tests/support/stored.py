@@ -1,8 +1,8 @@
-"""A home folder that an earlier version left behind, as ``tests/fixtures/stored`` keeps it.
+"""A home folder from an earlier version, as stored in ``tests/fixtures/stored``.
 
-``home/`` is the folder without the models, the cache and the secrets; ``catalogue.sql`` the dump of its
-catalogue. Where the version wrote the home's path there is :data:`PLACE`, which :func:`unpack` fills in.
-``answers.json`` has that version's API responses by address, and ``draft.json`` the values of its wizard's forms.
+``home/`` is the folder without models, cache and secrets; ``catalogue.sql`` is a dump of its database. Where that
+version wrote the home folder's path there is :data:`PLACE`, which :func:`unpack` fills in. ``answers.json`` has that
+version's API responses by address, and ``draft.json`` the values of its wizard's forms.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ def _settled(value: Any, root: str) -> Any:
 
 
 class _Form(HTMLParser):
-    """Reads what a page's fields hold, but not the page's own marks: its token and what it was made from."""
+    """Reads the values of a page's fields, except its token and its original state."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -24,7 +24,7 @@ NEW = 60.0
 def pytest_configure() -> None:
     """Give each pytest process its share of the cores, for itself and its children.
 
-    Others then take no core away during a measurement, and libraries that count cores start no more
+    Then others take no core away during a measurement, and libraries that count cores start no more
     threads than cores.
     """
     worker = os.environ.get("PYTEST_XDIST_WORKER", "")
@@ -37,7 +37,7 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out the full products of settings, unless the marker is asked for."""
+    """Skip full combinations of settings unless their marker is given."""
     if "full" in (config.option.markexpr or ""):
         return
     left_out = [item for item in items if item.get_closest_marker("full")]

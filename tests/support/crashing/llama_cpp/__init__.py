@@ -1,11 +1,11 @@
-"""llama.cpp as on a processor that it crashes on; a test puts the folder above into ``PYTHONPATH``.
+"""llama.cpp as on a processor where it crashes; a test puts the parent folder into ``PYTHONPATH``.
 
 It becomes the real package, modified according to ``LLAMA_CRASHES``:
 
-- ``buffers``: more than one token of a model with quantized weights ends the process by SIGSEGV where it was loaded
-  with the extra buffers, as on AMX processors when compiled with GCC 12.
-- ``always``: the same for any way of loading.
-- either with tensor types after a colon, ``buffers:F16``: of these.
+- ``buffers``: more than one token of a model with quantized weights raises SIGSEGV if it was loaded with the extra
+  buffers, as on AMX processors when compiled with GCC 12.
+- ``always``: the same however it was loaded.
+- either with tensor types after a colon, ``buffers:F16``: only for these.
 - ``import``: SIGILL on import, as when compiled for another processor.
 """
 
