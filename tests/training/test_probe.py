@@ -154,7 +154,7 @@ def finished(run: JobDir, home: Home) -> None:
 
 
 def test_training_sees_what_the_bench_sees(models: Home, judge_endpoint: JudgeEndpoint) -> None:
-    """After two steps every stored part is what the bench gives for the same answer, and each row says what the judge was asked."""
+    """After two steps, stored scores equal the test page's for the same answer, and rows keep the judge's requests."""
     reward = {"type": "composite", "components": [
         {"name": "length", "params": {"unit": "characters", "minimum": 40, "maximum": 40, "fall_off": 40}},
         {"name": "numeric", "params": {"where": "anywhere"}, "requires": "length", "requires_at_least": 0.2},
