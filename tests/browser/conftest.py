@@ -21,7 +21,7 @@ from tests.support.live import PATIENCE, REAL_SERVER, until
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
 PATIENCE_MS = 120_000
-"""Five seconds, the default, are too few while a model trains on the same cores."""
+"""The default of five seconds is too short while a model trains on the same cores."""
 expect.set_options(timeout=PATIENCE_MS)
 
 

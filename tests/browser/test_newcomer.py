@@ -25,13 +25,13 @@ TEAMS = {
 }
 MOST_CLICKS = 25
 TRAINING_MS = 2 * ROAD_MS
-"""The suggested run is longer than the one in test_road.py, whose lengths are set by hand."""
+"""The suggested run is longer than the one in test_road.py, which sets its own lengths."""
 
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
     if not MODEL.is_dir():
-        pytest.skip("the built-in model is not here: setup fetches it")
+        pytest.skip("the built-in model is not installed: run setup")
     yield from serve(tmp_path / "home")
 
 

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.browser
 
 MOST_BYTES = 300_000
 ALWAYS = {"heading-order", "landmark-unique", "region"}
-"""Rules that axe rates moderate but that fail here."""
+"""Rules that axe rates as moderate but that fail the test here."""
 RUNNING = """
 document.getElementById('top-job').innerHTML =
   '<a class="job" href="/"><span class="status running">Training</span>'
@@ -30,7 +30,7 @@ async () => {
   return uPlot.sync('run').plots.length
 }
 """
-"""How many charts share the crosshair, by the page's own copy of uPlot."""
+"""How many charts share the crosshair, according to the page's own copy of uPlot."""
 
 
 def settle(page: Page, url: str) -> None:

@@ -36,7 +36,7 @@ answer = model.create_chat_completion([{"role": "user", "content": "What is 2+3?
 facts = {"answer": answer["choices"][0]["message"]["content"], "file_type": model.metadata["general.file_type"]}
 print(json.dumps(facts))
 """
-"""Runs in a separate process, because llama.cpp terminates its process on errors."""
+"""Runs in a separate process, because llama.cpp aborts its process on errors."""
 
 LLAMA_FTYPE_MOSTLY_Q4_K_M = "15"
 
@@ -44,7 +44,7 @@ LLAMA_FTYPE_MOSTLY_Q4_K_M = "15"
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
     if not MODEL.is_dir():
-        pytest.skip("the built-in model is not here: setup fetches it")
+        pytest.skip("the built-in model is not installed: run setup")
     yield from serve(tmp_path / "home")
 
 

@@ -23,7 +23,7 @@ from tests.data.shapes import FORMATS, SHAPES, as_zstd
 
 FILES = 10_000
 SLOWEST = 5.0
-"""Seconds for one upload or preview; a hang is longer."""
+"""Seconds for one upload or preview; more counts as a hang."""
 NAMES = (
     "a.jsonl",
     "a.json",
@@ -40,7 +40,7 @@ NAMES = (
 
 
 BOUNDARY = "----a-boundary-that-no-file-has-by-accident"
-"""The same for all uploads: the server compiles a pattern for each that is new to it."""
+"""The same for all uploads: the server compiles a pattern for each new one."""
 
 
 def seeds() -> list[bytes]:

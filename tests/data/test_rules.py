@@ -40,7 +40,7 @@ def test_the_examples_in_the_docstrings_hold(name: str) -> None:
 def test_every_reference_of_gsm8k_is_extracted_as_its_number() -> None:
     """All 7,473 rows with the suggested rule: none skipped, none wrong."""
     if not GSM8K.is_file():
-        pytest.skip("GSM8K is not beside the project (../shared/data/gsm8k/train.jsonl)")
+        pytest.skip("GSM8K is missing (../shared/data/gsm8k/train.jsonl)")
     raw = [json.loads(line) for line in GSM8K.read_text("utf-8").splitlines()]
     rule = propose(row["answer"] for row in raw[:50])
     assert rule == Extraction("after_marker", "####")

@@ -23,7 +23,7 @@ MEMORY = Path("/dev/shm")
 def test_a_move_survives_its_death(home: Home) -> None:
     """At random times, there and back."""
     if not MEMORY.is_dir() or MEMORY.stat().st_dev == home.root.stat().st_dev:
-        pytest.skip("there is one file system here")
+        pytest.skip("this machine has only one file system")
     for number in range(400):
         (home.outputs / f"file-{number}").write_text("x" * number * 50)
     before = {path.name: path.stat().st_size for path in home.outputs.iterdir()}

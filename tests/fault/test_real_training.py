@@ -19,13 +19,13 @@ from tests.support.live import REAL_SERVER, Listener, Live, until
 pytestmark = [pytest.mark.fault, pytest.mark.training, pytest.mark.slow]
 
 STEPS = 100_000
-"""More steps than any machine makes during three server starts: the run is stopped before its end."""
+"""More steps than any machine can take during three server starts: the run is stopped before its end."""
 
 
 @pytest.fixture(scope="module")
 def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     if not (PROJECT / "cache" / "models" / "smollm2-135m-instruct").is_dir():
-        pytest.skip("the built-in model is not here: setup fetches it")
+        pytest.skip("the built-in model is not installed: run setup")
     from tests.training.worker_runs import make_home
 
     server = Live(make_home(tmp_path_factory.mktemp("home")).root, REAL_SERVER).start()

@@ -7,7 +7,7 @@ const html = (text) => new Response(text, { headers: { 'content-type': 'text/htm
 const chip = (title, href) => Object.assign(el('a', { href, 'data-chip': title }), { href })
 const replaced = []
 
-// A page with one chip; the fake elements know no descendant selectors, so the chip says itself what it is in.
+// A page with one chip; fake elements have no descendant selectors, so the chip itself names its parent.
 function page(title) {
   const link = chip(title, '/datasets?task=math#known')
   const cards = el('div', { 'data-chips': '' }, link)

@@ -3,7 +3,7 @@ import { beforeEach, test } from 'node:test'
 import { FakeDocument, FakeElement, el, happen, settled } from './support/dom.js'
 import { ask, wireConfirm } from '../../static/js/lib/dialog.js'
 
-// A dialog as browsers have it: closing says with what.
+// Close the dialog with a value, as a browser does.
 function answer(value) {
   const dialog = document.querySelector('dialog')
   dialog.returnValue = value
@@ -14,7 +14,7 @@ function answer(value) {
 let page = new EventTarget()
 beforeEach(() => {
   globalThis.document = new FakeDocument()
-  // The listener of the last test must not hear of this one.
+  // The previous test's listener must not get this test's events.
   page = new EventTarget()
   document.addEventListener = page.addEventListener.bind(page)
   document.dispatchEvent = page.dispatchEvent.bind(page)
@@ -45,7 +45,7 @@ test('a form with a question is sent once it is agreed to, and not before', asyn
   form.isConnected = true
   form.requestSubmit = (by) => {
     sent.push(by)
-    // The browser's own event comes again: it is let through.
+    // The browser's own event fires again and is let through.
     assert.equal(happen('submit', form, { submitter: by }).defaultPrevented, false)
   }
   for (const [value, count] of [
@@ -59,7 +59,7 @@ test('a form with a question is sent once it is agreed to, and not before', asyn
     await answer(value)
     assert.equal(sent.length, count)
   }
-  // The next press asks again.
+  // The next click asks again.
   assert.equal(happen('submit', form, { submitter: pressed }).defaultPrevented, true)
 })
 

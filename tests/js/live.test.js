@@ -3,7 +3,7 @@ import { beforeEach, test } from 'node:test'
 import { FakeDocument, el, fakeFetch, happen, settled } from './support/dom.js'
 import { polled, refresh, sendForm, throttled } from '../../static/js/lib/live.js'
 
-// The pages that the server answers with, by their text.
+// The server's pages, by their text.
 let pages
 const shown = (nodes, title = '') => Object.assign(new FakeDocument(...nodes), { title })
 globalThis.DOMParser = class {
@@ -28,7 +28,7 @@ const answer = (name, { status = 200, type = 'text/html', redirected = false } =
   })
 const text = (id) => document.getElementById(id).textContent
 
-// live.js listens to the document that was there when it was loaded; its parts are changed, it stays.
+// live.js listens to the document that existed at load time, so only its parts are replaced.
 const first = globalThis.document
 let swaps = 0
 first.addEventListener('live:swapped', () => {

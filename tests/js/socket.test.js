@@ -11,7 +11,7 @@ const rows = (...numbers) => numbers.map((row) => ({ row, session_id: 's' }))
 const push = (...numbers) => rows(...numbers).forEach((row) => socket.receive('training_update', row))
 const begin = (after = 0) => watch('s', after, (fresh) => got.push(...fresh.map(({ row }) => row)))
 
-// Listeners stay on the one connection of a page, so each test has a connection that looks new.
+// Listeners stay on the page's only connection, so each test makes it look new.
 beforeEach(() => {
   got = []
   socket.sent = []

@@ -7,7 +7,7 @@ const KEY = 'upload:a.jsonl:10:1'
 const file = { name: 'a.jsonl', size: 10, lastModified: 1, slice: (from, to) => `${from}-${Math.min(to, 10)}` }
 const DONE = { state: 'done', dataset: { id: 'd' } }
 
-// A server that keeps what arrives; `broken` answers a request in place of it.
+// A server that stores uploads; `broken` responds to a request instead.
 function server({ chunk = 4, broken = () => null, ends = [DONE], job = {} } = {}) {
   const state = { offset: 0, size: 10, chunk, id: 'j', state: 'receiving', ...job }
   let reading = false
@@ -36,7 +36,7 @@ beforeEach((t) => {
   t.mock.timers.enable({ apis: ['setTimeout'] })
 })
 
-// Runs what waits, and the clock, until a promise is over.
+// Run pending tasks and timers until a promise settles.
 async function over(t, promise) {
   let done = false
   const seen = promise.finally(() => {
@@ -104,7 +104,7 @@ test('after a broken connection it asks how far the server is and goes on there'
   const broken = (method, path, state) => {
     if (method !== 'PATCH' || state.offset !== 4 || times === 2) return null
     times += 1
-    if (times === 2) state.offset = 8 // it arrived, and only the answer was lost
+    if (times === 2) state.offset = 8 // it arrived; only the response was lost
     return new TypeError('fetch failed')
   }
   const { pieces } = server({ broken })
@@ -120,7 +120,7 @@ test('each piece that arrives begins the count of broken tries anew', async (t) 
   const broken = (method, path) => {
     if (path.endsWith('/uploads')) return null
     calls += 1
-    return calls % 3 ? new TypeError('fetch failed') : null // a piece, the question how far it is, then a piece again
+    return calls % 3 ? new TypeError('fetch failed') : null // a chunk, the request for the offset, then a chunk again
   }
   const { pieces } = server({ broken, chunk: 1, ends: [DONE, DONE] })
   await over(
@@ -224,7 +224,7 @@ test('what a person has to decide keeps the upload; what cannot be read ends it'
   assert.equal(localStorage.getItem(KEY), null)
 })
 
-// The elements of templates/datasets/_upload.html, as a page has them.
+// The elements of templates/datasets/_upload.html.
 function page(...more) {
   const [problem, row] = [el('div', { id: 'upload-problem' }), el('div', { id: 'upload-row' })]
   const ids = ['upload-name', 'upload-progress', 'upload-share', 'upload-cancel', 'pasted', 'pasted-name', 'paste-send']

@@ -407,7 +407,7 @@ _READING: tuple[str, ...] = (
     "__import__('pwd').getpwnam('root')",
     "__import__('grp').getgrnam('root')",
 )
-"""Reading the host: the weak form does not prevent that."""
+"""Reading the host: the weak level does not prevent it."""
 ACTING: tuple[str, ...] = (
     *(writer.format(path=path) for path in _WRITE_PLACES for writer in _WRITERS),
     *(f"__import__('socket').socket({family}, {kind})" for family in _FAMILIES for kind in _KINDS),
@@ -419,7 +419,7 @@ ACTING: tuple[str, ...] = (
     *_INNER,
     *(f"call({', '.join(str(part) for part in parts)})" for parts in _CALLS),
 )
-"""Outgoing access: every form blocks it."""
+"""Outgoing access: every level blocks it."""
 PROBES: tuple[str, ...] = (*_READING, *ACTING)
 
 PROBE_PRELUDE = """
@@ -645,7 +645,7 @@ LIES: tuple[str, ...] = tuple(
     for trick in _TRICKS
     for wrapped, caught in ((False, ""), (True, "Exception"))
 )
-"""Each trick plain, and once with its own failure hidden, so that the wrong ``add`` remains."""
+"""Each trick plain, and once hiding its own failure, so that the wrong ``add`` remains."""
 
 TOTAL = len(PROBES) + len(LETHAL) + len(LIES)
 
@@ -678,7 +678,7 @@ def search(needle):  # shifted by 13, so that looking for it does not put it the
         frame = frame.f_back
     return found, len(seen), walked
 """.replace("NR", "14" if platform.machine() == "x86_64" else "135")
-"""``search(needle)``: where in its own memory, page by page and frame by frame, a program finds some bytes."""
+"""``search(needle)``: where a program finds some bytes in its own memory, page by page and frame by frame."""
 
 
 def shifted(text: str) -> bytes:

@@ -38,7 +38,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.skipif(protection().level is None, r
 
 def boxed(level: Level) -> Iterator[Sandbox]:
     if not available(level) or not client._starts(level):
-        pytest.skip(f"the form '{level}' cannot be had on this machine")
+        pytest.skip(f"the level '{level}' is not available on this machine")
     sandbox = Sandbox(2, level)
     yield sandbox
     sandbox.close()

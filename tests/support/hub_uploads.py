@@ -24,7 +24,7 @@ from tests.support.live import PATIENCE
 
 LARGE = (".gguf", ".safetensors", ".bin")
 PIECE = 400_000
-"""Bytes; larger files are requested in pieces."""
+"""Bytes; larger files are requested in parts."""
 
 
 @dataclass

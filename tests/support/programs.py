@@ -273,7 +273,7 @@ HUMANEVAL = (
         ),
     ),
 )
-"""HumanEval's shape: the head of a function, and ``check(candidate)``."""
+"""HumanEval's format: the head of a function, and ``check(candidate)``."""
 
 MBPP = (
     Task(
@@ -338,7 +338,7 @@ MBPP = (
         ),
     ),
 )
-"""MBPP's shape: assert statements, one by one."""
+"""MBPP's format: assert statements, one by one."""
 
 STREAMS = (
     Task(

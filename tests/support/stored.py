@@ -20,9 +20,9 @@ from flask.testing import FlaskClient
 
 STORED = Path(__file__).parent.parent / "fixtures" / "stored"
 PLACE = "/the-home-folder"
-"""Stands for the path of the home folder."""
+"""Placeholder for the path of the home folder."""
 SAVED = 1_767_225_600
-"""Seconds since the epoch at which every file of the unpacked home was last changed: git keeps no times."""
+"""Modification time of every unpacked file, in seconds since the epoch: git stores none."""
 BINARY = frozenset({".safetensors", ".pt", ".pth", ".bin", ".zip"})
 
 STEPS = ("model", "dataset", "configuration", "reward", "train")
@@ -34,7 +34,7 @@ SAID = frozenset({"headline", "evidence", "advice", "words"})
 """Keys with sentences for users, which later versions may reword."""
 
 BROUGHT = {"/api/models/list": ("base", "groups"), "/api/datasets/list": ("generated",)}
-"""What a list has in an empty home, too."""
+"""What a list contains even in an empty home folder."""
 OTHERS = re.compile(r"csrf|^was$|\.was$|^(theme|back|checks)$")
 """Fields of a page that are not part of a draft."""
 

@@ -15,8 +15,9 @@ BUDGETS = {
     "tests/training": 1760.0, "tests/browser": 930.0, "tests/web": 840.0, "tests/unit": 390.0, "tests/data": 250.0,
     "tests/fault": 200.0, "tests/sandbox": 100.0,
 }  # fmt: skip
-"""Seconds that a folder's tests may take in total in a parallel run of the whole suite on two cores: twice what
-they took at the time of writing, because machines differ."""
+"""Seconds that a folder's tests may take in total in a parallel run of the whole suite on two cores: twice the measured
+time, because machines differ.
+"""
 NEW = 60.0
 """The same for other folders."""
 

@@ -21,7 +21,7 @@ from tests.training.worker_runs import REAL, TINY, make_home, make_run, work
 def models(tmp_path_factory: pytest.TempPathFactory) -> Home:
     """A home folder whose ``outputs/`` all tests share; each uses its own names."""
     if not REAL.is_dir():
-        pytest.skip("the built-in model is not here: setup fetches it")
+        pytest.skip("the built-in model is not installed: run setup")
     return make_home(tmp_path_factory.mktemp("home"))
 
 

@@ -219,9 +219,9 @@ DOUBLE = {"name": "numeric", "weight": 2.0}
 
 SFT = {"method": "sft"}
 ONE_VALUE = {"model.adapter"}
-"""Fields that can have one value only."""
+"""Fields with only one possible value."""
 Entry = tuple[dict[str, Any], Any, Observe | str]
-"""Values set beforehand, the field's new value, and where the change must be seen."""
+"""Values set beforehand, the field's new value, and where the change must show."""
 
 FIELDS: dict[str, Entry] = {
     "name": ({}, "other", lambda config: config.name),  # the run's name; the trainer does not use it

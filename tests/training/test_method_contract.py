@@ -29,7 +29,7 @@ pytestmark = [
 
 CLOCKS = {"row", "attempt", "time", "step_time", "time_generation", "time_reward", "tokens_per_second"}
 SOMETIMES = {"grpo": {"no_opinion", "sampler_kl", *Spent(requests=1).row()}}
-"""Metrics that depend on settings which the runs below do not have, by method."""
+"""Metrics, by method, that depend on settings which the runs below do not use."""
 CPU = Device("cpu", "cpu", 1 << 34, 1 << 33, False)
 
 

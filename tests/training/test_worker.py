@@ -34,7 +34,7 @@ from tests.training.worker_runs import (
 pytestmark = [pytest.mark.training, pytest.mark.usefixtures("own_signals")]
 
 ROW = {"row", "attempt", "time", "phase", "step", "when"}
-"""What places a row; all else in it is a metric."""
+"""A row's position; everything else is a metric."""
 WARM = {"pre_training": {"enabled": True, "max_samples": 8, "batch_size": 2, "learning_rate": 1e-3}}
 
 
@@ -96,7 +96,7 @@ CASES: dict[str, dict[str, Any]] = {
     "schedule_and_dropout": {"training__lr_scheduler_type": "cosine", "model__lora_dropout": 0.1},
 }
 STOPPED = ("with_llama_cpp", "first_epoch")
-"""Cases that are really stopped. The others go on from a folder as a power cut leaves it: the same files."""
+"""Cases that are really stopped. The others resume from a folder as left by a power failure, with the same files."""
 
 
 @pytest.mark.slow
@@ -194,7 +194,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     folder.mkdir()
     command = ["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", str(folder)]
     if subprocess.run(command, capture_output=True, check=False).returncode:
-        pytest.skip("mounting a small disk is not permitted here")
+        pytest.skip("mounting a small disk requires root")
     yield folder
     subprocess.run(["umount", str(folder)], check=True)
 

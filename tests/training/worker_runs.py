@@ -27,7 +27,7 @@ ENTRY = PROJECT / "core" / "training" / "__main__.py"
 KILLING = Path(__file__).with_name("killing.py")
 """A worker that gets killed."""
 REAL = PROJECT / "cache" / "models" / "smollm2-135m-instruct"
-needs_model = pytest.mark.skipif(not REAL.is_dir(), reason="the built-in model is not here: make setup fetches it")
+needs_model = pytest.mark.skipif(not REAL.is_dir(), reason="the built-in model is not installed: run make setup")
 
 TINY: dict[str, Any] = {
     "name": "tiny",
@@ -45,7 +45,7 @@ TINY: dict[str, Any] = {
     }]},
     "evaluation": {"max_prompts": 2},
 }  # fmt: skip
-"""A run of the random model, with answers by transformers."""
+"""A run of the random model, with rollouts by transformers."""
 
 
 def changed(config: dict[str, Any], **values: Any) -> dict[str, Any]:
@@ -61,7 +61,7 @@ def changed(config: dict[str, Any], **values: Any) -> dict[str, Any]:
 
 
 LLAMA = changed(TINY, training__rollout_engine="auto")
-"""The same with defaults: answers by llama.cpp."""
+"""The same with the defaults: rollouts by llama.cpp."""
 
 
 SFT: dict[str, Any] = {
@@ -73,7 +73,7 @@ SFT: dict[str, Any] = {
         if name not in {"num_generations", "max_new_tokens", "rollout_engine"}
     },
 }
-"""The same by supervised fine-tuning: without a reward and answers of its own."""
+"""The same with supervised fine-tuning: without a reward and rollouts."""
 
 
 def make_home(root: Path) -> Home:

@@ -13,7 +13,7 @@ from core.settings import PROJECT
 
 DOCUMENTS = sorted([*PROJECT.glob("*.md"), *(PROJECT / "docs").rglob("*.md")])
 MADE = ("cache", "logs", "outputs", "exports", "uploads", "configs", ".venv", ".tools", "static/vendor", "catalogue.db")
-"""What setup and runs make; a document may name a path below these."""
+"""Created by setup and runs; a document may name paths below these."""
 EXTENSIONS = r"py|md|js|css|html|json|txt|yml|toml|svg|sh"
 PATH = re.compile(
     rf"^(?:[\w.-]+/)+(?:[\w.-]+\.(?:{EXTENSIONS}))?$|^[\w.-]+\.(?:py|md|toml|yml)$|^(?:Dockerfile|Makefile)$"

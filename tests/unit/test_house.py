@@ -44,7 +44,7 @@ ELSEWHERE = {
     "models/serve.html": "routes/openai_api.py:show",
     "probe/show.html": "routes/probe.py:page_of",
 }
-"""Templates that a function of another name or file renders."""
+"""Templates rendered by a function of another name or file."""
 WITHOUT_A_TEMPLATE = {
     "pages/documents.py": "Markdown as HTML, for the help",
     "pages/glossary.py": "the words of the field, for every page's popovers",
@@ -61,7 +61,7 @@ WITHOUT_A_TEMPLATE = {
     "pages/wizard/groups.py": "a part of wizard/configuration.html",
     "pages/wizard/trial.py": "a part of wizard/reward.html",
 }
-"""Modules of pages/ that are not pages."""
+"""Modules in pages/ that are not pages."""
 BUILT_ELSEWHERE = {
     "auth/login.html": "routes/auth.py: nothing but a form",
     "configs/index.html": "pages/configs.py",
@@ -86,12 +86,12 @@ HELPERS_OF_METHODS = {
     "core/training/methods/trl.py": "what every trainer of TRL needs",
     "core/training/methods/warm_up.py": "supervised steps before another method's",
 }
-"""Files beside the methods that are none."""
+"""Files next to the methods that are not methods."""
 SHARED_SCRIPTS = {
     "app.js": "base.html",
     "wizard_step.js": "wizard/configuration.html",
 }
-"""Scripts of several pages, and a template that loads them."""
+"""Scripts of several pages, with a template that loads them."""
 
 
 @cache

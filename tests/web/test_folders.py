@@ -35,7 +35,7 @@ from tests.conftest import TOKEN, Browser, tiny
 from tests.support.live import until
 
 MEMORY = Path("/dev/shm")
-"""A file system of its own."""
+"""A separate file system."""
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def disk(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def other(monkeypatch: pytest.MonkeyPatch, home: Home) -> Iterator[Path]:
     """A folder on another file system."""
     if not MEMORY.is_dir() or MEMORY.stat().st_dev == home.root.stat().st_dev:
-        pytest.skip("there is one file system here")
+        pytest.skip("this machine has only one file system")
     monkeypatch.setattr(folders, "SYSTEM", ())
     with tempfile.TemporaryDirectory(dir=MEMORY) as place:
         yield Path(place)

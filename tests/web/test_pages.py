@@ -88,7 +88,7 @@ LOOSE = {
     "auth/login.html": {"next", "error"},
     "errors/answer.html": {"code", "title", "message", "before"},
 }
-"""Pages that another blueprint gives plain values."""
+"""Pages to which another blueprint passes plain values."""
 FRAME = {"shell"}
 
 

@@ -152,7 +152,7 @@ PAGES = {
     "/rewards": ["strict"],
     "/": ["Sums &amp; more"],
 }  # fmt: skip
-"""What a page must say, whatever its words are else."""
+"""What a page must contain, however it is worded."""
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -1,9 +1,9 @@
-// As much of a browser as lib/ asks for: a tree of elements, events, storage. It lays nothing out and parses no HTML.
+// The parts of a browser that lib/ needs: a tree of elements, events, storage. There is no layout and no HTML parser.
 
 const camel = (name) => name.replace(/-(\w)/g, (_, letter) => letter.toUpperCase())
 const kebab = (name) => name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)
 
-// Selectors as lib/ writes them: tag, .class, #id, [name], [name="value"], :not(…), several of them, lists with commas.
+// The selectors used in lib/: tag, .class, #id, [name], [name="value"], :not(…), combinations, comma-separated lists.
 function fits(node, selector) {
   return splitList(selector).some((one) => {
     const parts = one.match(/:not\([^)]*\)|\[[^\]]*\]|[.#]?[\w-]+/g) ?? []
@@ -197,7 +197,7 @@ export class FakeDocument extends FakeElement {
 
 export const el = (name, attributes, ...children) => new FakeElement(name, attributes, ...children)
 
-// Something that happens to an element; listeners of the document hear of it, as after bubbling.
+// Dispatch an event on an element; the document's listeners get it too, as after bubbling.
 export function happen(type, target = document, more = {}) {
   const event = Object.assign(new Event(type, { cancelable: true }), more)
   Object.defineProperty(event, 'target', { value: target })
@@ -244,10 +244,10 @@ export function install() {
   })
 }
 
-// Everything that waits only for promises has run after this.
+// Everything that waits only for promises has run after this resolves.
 export const settled = () => new Promise((resolve) => void setImmediate(resolve))
 
-// A fetch that answers by a function of (path, options), or by a list of answers in turn; `calls` is what was asked.
+// A fetch that responds from a function of (path, options), or from a list in order; `calls` has the requests.
 export function fakeFetch(answers) {
   const calls = []
   const next = typeof answers === 'function' ? answers : () => answers.shift()

@@ -1,4 +1,4 @@
-// Third-party modules are loaded by address in the browser; here each has a fake of its own.
+// The browser loads third-party modules by URL; here each has a fake.
 
 export const resolve = (specifier, context, next) =>
   specifier.includes('/vendor/') && !specifier.startsWith('file:')

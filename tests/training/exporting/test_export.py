@@ -27,7 +27,7 @@ from tests.training.worker_runs import crashing, work
 
 pytestmark = [pytest.mark.training, pytest.mark.usefixtures("own_signals")]
 needs_converter = pytest.mark.skipif(
-    not gguf_file.CONVERTER.is_file(), reason="the GGUF converter is not here: setup installs it"
+    not gguf_file.CONVERTER.is_file(), reason="the GGUF converter is not installed: run setup"
 )
 
 

@@ -23,10 +23,10 @@ from services.jobs.rebuild import rebuild
 pytestmark = [
     pytest.mark.training,
     pytest.mark.slow,
-    pytest.mark.skipif(not gguf_file.CONVERTER.is_file(), reason="the GGUF converter is not here"),
+    pytest.mark.skipif(not gguf_file.CONVERTER.is_file(), reason="the GGUF converter is not installed"),
 ]
 MANY = ["f16", "q8_0", "q6_k", "q5_0", "q4_k_m", "q4_0"]
-"""So many that it is still running when a stalled test kills it."""
+"""Enough that the export is still running when a stalled test kills it."""
 KILLS = int(os.environ.get("EXPORT_KILLS", "1"))
 """Number of kills; more for a thorough test."""
 

@@ -72,7 +72,7 @@ KNOWN: dict[str, tuple[str, str, str]] = {
     "Phi-4 mini": ("Phi-4 mini", PHI4_MINI, ""),
     "Gemma": ("Gemma", "gemma3", "<bos>"),
 }
-"""Name: the family it belongs to, its chat template (or the name of TRL's file), its first token."""
+"""Name: its family, its chat template (or the name of TRL's file), its first token."""
 
 SYSTEM = {"role": "system", "content": 'Give the result between <SOLUTION> and </SOLUTION>.\nBe "brief".'}
 TURNS = [
@@ -90,7 +90,7 @@ Go = Callable[..., list[str]]
 def go(tmp_path_factory: pytest.TempPathFactory) -> Go:
     """Renders conversations with Go's own template package, as Ollama does."""
     if not shutil.which("go"):
-        pytest.skip("Go is not installed: templates are not compared with Go's own rendering here (apt install golang)")
+        pytest.skip("Go is not installed (apt install golang): templates are not compared with Go's own rendering")
     program = tmp_path_factory.mktemp("go") / "render"
     source = PROJECT / "tests" / "support" / "go_template"
     subprocess.run(["go", "build", "-o", str(program), "."], cwd=source, check=True)

@@ -36,7 +36,7 @@ SHAPE = ModelShape(
         **{f"model.layers.0.{name}_layernorm.weight": (WIDTH,) for name in ("input", "post_attention")},
     }, layers=1, sharing=1.0, vocabulary=WORDS,
 )  # fmt: skip
-"""What the expected sizes are computed from."""
+"""The expected sizes are computed from this."""
 REDUCED = [kind for kind in Quantization if kind not in UNREDUCED]
 TRY = Path(__file__).parents[2] / "support" / "try_gguf.py"
 

@@ -28,7 +28,7 @@ from tests.training.worker_runs import REAL, make_run, work
 
 pytestmark = [pytest.mark.training, pytest.mark.slow]
 needs_converter = pytest.mark.skipif(
-    not gguf_file.CONVERTER.is_file(), reason="the GGUF converter is not here: setup installs it"
+    not gguf_file.CONVERTER.is_file(), reason="the GGUF converter is not installed: run setup"
 )
 CPU = Device("cpu", "cpu", 0, 0, False)
 SHORT: dict[str, Any] = {
@@ -47,7 +47,7 @@ SHORT: dict[str, Any] = {
     "evaluation": {"max_prompts": 1},
 }  # fmt: skip
 QUESTIONS = 8
-"""Of the 64: enough to see what is looked for here."""
+"""Of the 64: enough for these tests."""
 
 
 class Trained:
@@ -82,7 +82,7 @@ class Trained:
 @pytest.fixture(scope="module")
 def trained(models: Home, tmp_path_factory: pytest.TempPathFactory) -> Trained:
     if not gguf_file.CONVERTER.is_file():
-        pytest.skip("the GGUF converter is not here: setup installs it")
+        pytest.skip("the GGUF converter is not installed: run setup")
     run = make_run(models, "short", SHORT)
     with pytest.MonkeyPatch.context() as patch:
         assert work(run, patch, models) == JobState.COMPLETED

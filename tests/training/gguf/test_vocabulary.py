@@ -40,7 +40,7 @@ PROMPTS = {
     "mistral": "<s>[INST] {}[/INST]", "old": "<s> [INST] {} [/INST] yes</s> [INST] {} [/INST]",
     "phi3": "<|user|>\n{}<|end|>\n<|assistant|>\n", "unknown": "<|user|>\n{}<|end|>\n<|assistant|>\n",
 }  # fmt: skip
-"""How each of the tokenizers below is asked."""
+"""The prompt format of each tokenizer below."""
 
 
 def sentencepiece_like(*added: AddedToken, legacy: bool) -> PreTrainedTokenizerFast:
@@ -183,7 +183,7 @@ def model_folder(name: str, root: Path) -> Path:
 def converted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A GGUF for each: the converter as the export runs it, in one process, because it loads slowly."""
     if not gguf_file.CONVERTER.is_file():
-        pytest.skip("the GGUF converter is not here: setup installs it")
+        pytest.skip("the GGUF converter is not installed: run setup")
     root = tmp_path_factory.mktemp("vocabularies")
     jobs = [(str(model_folder(name, root)), asdict(told(name)), told(name).named(name)) for name in TOKENIZERS]
     for _, facts, _ in jobs:
@@ -231,7 +231,7 @@ def test_a_control_token_in_a_message_is_the_same_text_for_both(name: str, conve
 def test_rollouts_need_no_rule(tmp_path: Path) -> None:
     """Their prompts are tokens: a base model with an unknown tokenizer still runs in llama.cpp."""
     if not gguf_file.CONVERTER.is_file():
-        pytest.skip("the GGUF converter is not here: setup installs it")
+        pytest.skip("the GGUF converter is not installed: run setup")
     base = base_gguf(model_folder(list(TOKENIZERS)[-1], tmp_path), Home(tmp_path))
     rules = {"temperature": 0.0}
     request = {"prompts": [[5, 6, 7]], "max_tokens": 3, "stop": [], "rules": rules, "seed": 0, "slots": 1, "cells": 256}

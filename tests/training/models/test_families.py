@@ -17,10 +17,10 @@ SMALL = {
     "num_key_value_heads": 2, "head_dim": 8, "vocab_size": 128, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2,
     "linear_num_value_heads": 4, "linear_num_key_heads": 2, "linear_key_head_dim": 8, "linear_value_head_dim": 8,
 }  # fmt: skip
-"""As far as an architecture has these settings; what it does not know it keeps without using it."""
+"""If an architecture has these settings; unknown ones are stored but unused."""
 ARCHITECTURES = sorted({info.architecture for info in BASE_MODELS})
 TEXT_PART = {"Qwen3_5ForCausalLM": "qwen3_5_text"}
-"""Architectures of which transformers has two names: of the whole, and of the part for text."""
+"""Architectures with two names in transformers: the whole model, and its text part."""
 
 
 def model_type(architecture: str) -> str:

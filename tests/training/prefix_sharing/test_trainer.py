@@ -57,7 +57,7 @@ PAIRS = [
     ("cispo", "token", 1, 0.0),
     ("cispo", "sequence", 4, 0.05),
 ]
-"""Loss, level, micro-batches and KL penalty: any two values of different columns are together in one row."""
+"""Loss, level, micro-batches and KL penalty: any two values of different columns occur together in one row."""
 
 
 def test_every_pair_of_settings_is_tried() -> None:

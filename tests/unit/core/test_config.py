@@ -27,7 +27,7 @@ PUBLIC: dict[str, Any] = json.loads("""{
   "reward": {"type": "preset", "preset_name": "math"},
   "pre_training": {"enabled": true, "epochs": 2, "max_samples": 100, "learning_rate": 0.00005}
 }""")
-"""The example that other programs hold on to. It must load and save unchanged for good."""
+"""The public example that other programs rely on. It must always load and save unchanged."""
 CPU = Device("cpu", "a processor", 8 << 30, 8 << 30, bf16=False)
 
 

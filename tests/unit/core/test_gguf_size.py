@@ -19,13 +19,13 @@ for _layer in range(LAYERS):
         f"{_at}.post_attention_layernorm.weight": (WIDTH,),
     }  # fmt: skip
 SHAPE = ModelShape(SMOLLM, LAYERS, 3.0, WORDS)
-"""SmolLM2 135M, whose rows of 576 fit no block of 256."""
+"""SmolLM2 135M, whose rows of 576 do not fit into blocks of 256."""
 REAL = {
     "f32": 539845600, "f16": 270885856, "bf16": 270885856, "q8_0": 144810976, "q6_k": 138382816, "q5_1": 111633376,
     "q5_k_m": 112103392, "q5_k_s": 109974496, "q5_0": 104997856, "q4_1": 98362336, "q4_k_m": 105454048,
     "q4_k_s": 102039520, "q4_0": 91726816,
 }  # fmt: skip
-"""Bytes of the files that llama.cpp made of it."""
+"""Bytes of the files that llama.cpp made from it."""
 
 
 @pytest.mark.parametrize("kind", REAL)

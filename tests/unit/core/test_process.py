@@ -24,7 +24,7 @@ LEAVES_ONE_BEHIND = """
 import subprocess, sys
 print(subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"]).pid, flush=True)
 """
-"""Leads a group of its own, leaves a process in it and ends, as a daemon does that forks twice."""
+"""Leads its own group, leaves a process in it and exits, like a daemon that forks twice."""
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from tests.conftest import TINY
 
 TOKENS = Tokens(prompt=10, reference=8)
 BARE = Speed(machine="", loading=0.001, each_pass=0, learning=1, each_token=0, writing=2, by_llama=True)
-"""A second for a token that is learned, two for one that is written, and nothing besides."""
+"""One second per token trained on, two per token generated, and no overhead."""
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from core.statistics import (
 REPEATS = 1000
 RESAMPLES = 2000
 WORDS = (0.0, 0.2, 1.2)
-"""What an answer earns from the preset 'arithmetic': nothing, the form, the form and the number."""
+"""Possible scores of the preset 'arithmetic': nothing, the format, the format and the number."""
 
 
 def claimed(samples: Any) -> Any:

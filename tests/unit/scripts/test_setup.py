@@ -17,7 +17,7 @@ from vendor import sprite
 from core.settings import PROJECT
 
 RUN = ("vendor.py", "demo_model.py")
-"""Scripts that setup starts, or whose text says whether a step is due."""
+"""Scripts that setup starts, or whose text determines whether a step is due."""
 
 
 def check(path: Path, *options: str, **env: str) -> subprocess.CompletedProcess[str]:

@@ -58,12 +58,12 @@ def test_a_compiler_or_a_processor_that_knows_no_amx_gets_no_flags(
     assert setup_llama.inputs() == ("", "", "", "")
 
 
-@pytest.mark.skipif(platform.machine() not in setup_llama.X86, reason="x86 alone has AMX")
+@pytest.mark.skipif(platform.machine() not in setup_llama.X86, reason="only x86 has AMX")
 def test_with_the_flags_the_compiler_sees_no_amx() -> None:
     """Even if a ``-march`` with AMX follows them, as in llama.cpp's own build."""
     program = c_compiler()
     if program is None or not setup_llama.accepts(program, "c"):
-        pytest.skip("this machine has no compiler that knows AMX")
+        pytest.skip("no compiler on this machine supports AMX")
 
     def defined(*flags: str) -> list[str]:
         command = [*program.split(), *flags, "-march=sapphirerapids", "-dM", "-E", "-x", "c", os.devnull]

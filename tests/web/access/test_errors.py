@@ -28,7 +28,7 @@ OWN: list[tuple[int, Callable[[], Exception], str, str]] = [
     (503, lambda: OSError(errno.ENOSPC, "full"), "Temporarily unavailable", "unavailable"),
     (500, lambda: RuntimeError("secret"), "Something went wrong", "error"),
 ]
-"""Status, what is raised, heading, and code of the JSON."""
+"""Status, raised exception, heading, and code in the JSON."""
 
 
 def failing(app: Flask, raised: Callable[[], Any]) -> None:

@@ -94,7 +94,7 @@ def small_disk(home: Home) -> Iterator[Path]:
     """uploads/ on a 2 MB disk."""
     mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(home.uploads)]
     if os.geteuid() or subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("mounting a small disk needs root")
+        pytest.skip("mounting a small disk requires root")
     yield home.uploads
     subprocess.run(["umount", str(home.uploads)], check=True)
 

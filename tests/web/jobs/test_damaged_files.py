@@ -30,9 +30,9 @@ from tests.conftest import TINY
 from tests.support.damage import DAMAGES, OFTEN, PaperLauncher
 
 CASES = 10_000
-"""A case is one file of one job that was damaged in one way at one place."""
+"""A case is one file of one job, damaged in one way at one place."""
 EACH = 12
-"""Jobs of each kind in a home folder."""
+"""Jobs of each kind per home folder."""
 CONFIG = dump(parse(TINY))
 ANSWER = {
     "text": "2", "tokens": 1, "cut_off": False, "total": 1.0, "advantage": 0.5,

@@ -23,7 +23,7 @@ from tests.support.live import PATIENCE, until
 
 CONFIG = json.dumps({"model_type": "qwen3", "architectures": ["Qwen3ForCausalLM"]}).encode()
 WEIGHTS = save({"weight": np.zeros((1024, 8000), dtype=np.float32)})
-"""Three pieces of 10 MB, which is how the client writes: what has not filled a piece is fetched again."""
+"""Three chunks of 10 MB, the client's write size: incomplete chunks are downloaded again."""
 ABOUT = {
     "config": {"model_type": "qwen3", "architectures": ["Qwen3ForCausalLM"]},
     "safetensors": {"parameters": {"F32": 8_192_000}, "total": 8_192_000},

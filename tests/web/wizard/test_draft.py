@@ -29,7 +29,7 @@ PAGES = (
 
 
 SET_UP = frozenset(path for path in PAGES if path.startswith("/new")) - {"/new/export", "/new/test"}
-"""Pages that say whether the draft is ready; the others are about its run."""
+"""Pages that show whether the draft is ready; the others are about its run."""
 
 
 def counted(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str) -> list[Any]:

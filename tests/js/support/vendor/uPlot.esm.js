@@ -1,4 +1,4 @@
-// Keeps what it is given; draws nothing.
+// Stores its arguments; draws nothing.
 
 export default class uPlot {
   constructor(options, data, place) {

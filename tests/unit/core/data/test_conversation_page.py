@@ -233,7 +233,7 @@ def test_a_thought_that_never_ends_earns_nothing_from_what_looks_at_answers(name
     info = CATALOGUE[name]
     params: dict[str, Any] = {"numeric": {"where": "anywhere"}, "reward_model": {"model": "none/none"}}.get(name, {})
     if info.thought or {param.name for param in info.params if param.required} - params.keys():
-        pytest.skip("it sees the thought, or has no default")
+        pytest.skip("it sees the thought, or has a required setting")
     part = RewardComponent(name=name, params=params)
     score = compose(RewardSection(type="composite", components=(part,)), THINK)
     row = {"instruction": "?", "response": "72", "tests": "assert True", "choices": ["72", "71"], "context": "72"}

@@ -400,7 +400,7 @@ HARMLESS = [
 def test_harmless_texts_have_the_tokens_that_they_always_had(name: str, tokenizers_by_name: Any) -> None:
     """GSM8K rows, sums and odd texts: one piece, tokenized at once, with and without the list of control tokens."""
     if name not in tokenizers_by_name:
-        pytest.skip("the built-in model is not installed; run setup")
+        pytest.skip("the built-in model is not installed: run setup")
     tokenizer, template, special, control = tokenizers_by_name[name]
     questions = [json.loads(line)["question"] for line in GSM8K.read_text("utf-8").splitlines()]
     questions += [row["question"] for row in arithmetic(50, 900)] + HARMLESS
@@ -418,7 +418,7 @@ def test_harmless_texts_have_the_tokens_that_they_always_had(name: str, tokenize
 def test_a_control_token_in_a_message_is_text(name: str, tokenizers_by_name: Any) -> None:
     """No token of a question is a control token, wherever and however often one is written there."""
     if name not in tokenizers_by_name:
-        pytest.skip("the built-in model is not installed; run setup")
+        pytest.skip("the built-in model is not installed: run setup")
     tokenizer, template, special, control = tokenizers_by_name[name]
     known = {tokenizer.token_to_id(token) for token in control}
     harmless = show(conversation({"instruction": "x"}, DatasetSection(source="x", system_prompt="")), template, special)

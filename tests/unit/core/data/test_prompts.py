@@ -55,7 +55,7 @@ def test_the_built_in_models_prompt_is_what_its_tokenizer_makes() -> None:
     """The real model's template, special tokens and token count, in two ways."""
     folder = PROJECT / "cache" / "models" / "smollm2-135m-instruct"
     if not (folder / "tokenizer.json").is_file():
-        pytest.skip("the built-in model is not installed; run setup")
+        pytest.skip("the built-in model is not installed: run setup")
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(folder)

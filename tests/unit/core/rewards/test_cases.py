@@ -59,12 +59,12 @@ NUMBERS: dict[str, dict[str, tuple[str, str]]] = {
         "0.5": ("1/20 · 5", "½ · 1/2 · 1⁄2 · .5 · 0.50 · \\frac{1}{2} · \\frac12"),
     },
 }  # fmt: skip
-"""Reference: answers that must earn nothing from ``numeric``, and those that must earn 1. Parted by a dot."""
+"""Reference: answers that must earn nothing from ``numeric``, and those that must earn 1. Separated by a dot."""
 WORKED_OUT = {
     ("5", "|-5|"), ("25", "5²"), ("3628800", "10!"), ("8", "2^3"), ("6", "\\binom{4}{2}"), ("x^2", "x²"), ("-x", "−x"),
     ("(2, 3)", "(2,3)"), ("5", "\\sqrt{25}"),
 }  # fmt: skip
-"""Formulas that come to the reference: ``math`` pays them; ``numeric`` wants a plain number."""
+"""Formulas that evaluate to the reference: ``math`` pays for them; ``numeric`` wants a plain number."""
 NOT_EQUAL = {
     ("5", "|-6|"), ("5", "5²"), ("10", "10!"), ("10", "10^{10^{10}}"), ("9", "9^{9^{9^9}}"), ("5", "\\binom{999999}{333333}"),
     ("x", "x!"), ("\\sqrt{2}", "not \\sqrt{2}"), ("\\sqrt{2}", "$\\sqrt{2}$ is wrong"), ("x+1", "x+1 or x+2"),
@@ -101,7 +101,7 @@ OPTIONS: tuple[tuple[str, str, tuple[tuple[Any, Any, str, str], ...]], ...] = (
         ("{'text': array(['Lyon', 'Paris'], dtype=object), 'label': array(['A', 'B'], dtype=object)}", "B", "B · Paris", "A · Lyon"),
     )),
 )  # fmt: skip
-"""What a dataset's rows are like, how their references name a choice, and the rows: choices, reference, right and wrong answers."""
+"""A dataset's rows, how its references name a choice, and the rows: choices, reference, right and wrong answers."""
 
 
 def earned(name: str, pairs: list[tuple[str, str]]) -> list[float]:

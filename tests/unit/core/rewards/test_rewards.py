@@ -315,7 +315,7 @@ def test_the_math_reward_tells_right_from_wrong_on_all_of_gsm8k(name: str, rows:
     """The same on the whole dataset, if it is next to the project."""
     path = REAL / f"{name}.jsonl"
     if not path.is_file():
-        pytest.skip(f"{path} is not here; the 40 rows of the fixture were checked")
+        pytest.skip(f"{path} is missing; the 40 rows of the fixture were checked")
     assert check_gsm8k(path) == rows
 
 

@@ -237,7 +237,7 @@ def read(path: Path) -> list[dict[str, str]]:
         return [{"instruction": row["question"], "response": row["answer"]} for row in map(json.loads, file)]
 
 
-@pytest.mark.skipif(not GSM8K.is_file(), reason="GSM8K is not beside the project, in ../shared/data/gsm8k")
+@pytest.mark.skipif(not GSM8K.is_file(), reason="GSM8K is missing (../shared/data/gsm8k)")
 def test_mathematics_pays_every_gsm8k_solution_and_none_with_another_number() -> None:
     """For all 1,319 test rows: 1 for the reference solution, 0 for the same text with another final number."""
     found = read(GSM8K)

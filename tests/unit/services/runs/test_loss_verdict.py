@@ -25,7 +25,7 @@ WIDE = replace(
         f"training.{name}" for name in ("batch_size", "max_steps", "num_epochs", "learning_rate")
     )),
 )  # fmt: skip
-"""The stand-in with the settings that remedies change."""
+"""The second method with the settings that remedies change."""
 
 
 @pytest.fixture(autouse=True)
