@@ -8,7 +8,7 @@ beforeEach(() => {
   document.querySelector('meta').content = 'secret'
 })
 
-test('reading sends no token, writing sends the one of the page', async () => {
+test("reading sends no token, writing sends the page's", async () => {
   const calls = fakeFetch(() => json({ id: 1 }))
   assert.deepEqual(await api('/a'), { id: 1 })
   await api('/b', { method: 'POST', json: { x: 1 } })
@@ -22,25 +22,25 @@ test('reading sends no token, writing sends the one of the page', async () => {
   assert.equal(calls[2].body, 'raw')
 })
 
-test('an answer without content is null, one that is no JSON is its text', async () => {
+test('an empty response is null, one that is not JSON is its text', async () => {
   fakeFetch([json(null, 204), new Response('plain', { headers: { 'content-type': 'text/plain' } })])
   assert.equal(await api('/a'), null)
   assert.equal(await api('/b'), 'plain')
 })
 
-test('an error has the words, the code and the field of the server', async () => {
+test("an error has the server's message, code and field", async () => {
   fakeFetch([json({ error: { message: 'Too small.', code: 'invalid', field: 'size' } }, 422)])
   await assert.rejects(api('/a'), { message: 'Too small.', code: 'invalid', field: 'size', status: 422 })
 })
 
-test('an error in another shape still says what to do', async () => {
+test('an error in another format still says what to do', async () => {
   const words = 'The server answered 502. Try again in a moment.'
   fakeFetch([new Response('<h1>Bad gateway</h1>', { status: 502 }), json({ error: null }, 502), json(null, 502)])
   for (let time = 0; time < 3; time += 1)
     await assert.rejects(api('/a'), { message: words, code: undefined, status: 502 })
 })
 
-test('a connection that breaks is an error without a status', async () => {
+test('a broken connection is an error without a status', async () => {
   fakeFetch([new TypeError('fetch failed')])
   await assert.rejects(api('/a'), (error) => error.status === undefined)
 })

@@ -13,7 +13,7 @@ beforeEach((t) => {
   form = el('form', {}, el('button', { type: 'button' }), button)
 })
 
-test('a form is held at once, its button goes off a moment later so that it is sent along', (t) => {
+test('a form is locked at once, its button is disabled a moment later so that it is submitted', (t) => {
   hold(form)
   assert.equal(held(form), true)
   assert.equal(off(), false)
@@ -21,14 +21,14 @@ test('a form is held at once, its button goes off a moment later so that it is s
   assert.equal(off(), true)
 })
 
-test('it is free when the answer is there, also before the button went off', (t) => {
+test('it is unlocked by the response, even before the button was disabled', (t) => {
   hold(form, button)()
   t.mock.timers.tick(20_000)
   assert.equal(held(form), false)
   assert.equal(off(), false)
 })
 
-test('it is free after a while, or when the page comes back, though no answer was seen', (t) => {
+test('it is unlocked after a while or when the page is shown again, even without a response', (t) => {
   hold(form)
   t.mock.timers.tick(15_000)
   assert.equal(held(form), false)

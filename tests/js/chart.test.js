@@ -32,13 +32,13 @@ const frameOf = (...rows) => ({
 const made = (series, more = {}) => new Chart(place, { title: 'Reward', axis: 'Reward', series, ...more }, hears)
 const look = (weight = 0, more = {}) => ({ weight, log: false, zoom: null, ...more })
 
-test('smoothing is an exponential mean that begins anew with each phase and keeps gaps', () => {
+test('smoothing is an exponential mean that restarts with each phase and keeps gaps', () => {
   assert.deepEqual(smooth([1, 3, null, 5], 0.5, ['a', 'a', 'a', 'a']), [1, 2, null, 3.5])
   assert.deepEqual(smooth([1, 3, 10, 20], 0.5, ['a', 'a', 'b', 'b']), [1, 2, 10, 15])
   assert.deepEqual(smooth([1, 3], 0, ['a', 'a']), [1, 3])
 })
 
-test('a line has its raw and its smoothed values, a band two more, points only themselves', () => {
+test('a line has raw and smoothed values, a band two more, points only their own', () => {
   const frame = frameOf({ reward: 1, low: 0, high: 2 }, { reward: 3 }, { held: 5 })
   const columns = made([RANGE, HELD_OUT]).columns(frame, look(0.5))
   assert.deepEqual(columns, [
@@ -51,7 +51,7 @@ test('a line has its raw and its smoothed values, a band two more, points only t
   ])
 })
 
-test('there are as many drawn series as there are columns, and bands join the right two', () => {
+test('there is one series per column, and bands join the right two', () => {
   const chart = made([RANGE, HELD_OUT, { ...REWARD, plain: true }])
   chart.draw(frameOf({ reward: 1, low: 0, high: 2, held: 3 }), look(0.5))
   const { series, bands } = chart.plot.options
@@ -60,7 +60,7 @@ test('there are as many drawn series as there are columns, and bands join the ri
   assert.equal(bands[0].fill, 'rgba(1, 2, 3, 0.12)')
 })
 
-test('the axis of values begins at 0 where that is near, leaves room above, and survives one value and none', () => {
+test('the value axis starts at 0 if that is near, leaves room above, and handles one value and none', () => {
   const chart = made([REWARD])
   chart.draw(frameOf({ reward: 1 }), look())
   const { range } = chart.plot.options.scales.y
@@ -71,14 +71,14 @@ test('the axis of values begins at 0 where that is near, leaves room above, and 
   assert.deepEqual(range(null, null, null), [0, 1])
 })
 
-test('a range of its own is taken as it is', () => {
+test('a custom range is used unchanged', () => {
   const range = () => [0, 1]
   const chart = made([REWARD], { range })
   chart.draw(frameOf({ reward: 1 }), look())
   assert.equal(chart.plot.options.scales.y.range, range)
 })
 
-test('it says the latest value, with its unit; several lines are named', () => {
+test('it shows the latest value with its unit; several lines are named', () => {
   const chart = made([REWARD, HELD_OUT], { unit: 'points' })
   chart.draw(frameOf({ reward: 1, held: 2 }, { reward: 3 }), look())
   assert.equal(place.querySelector('.now').textContent, 'Latest: mean 3 · held-out 2 points')
@@ -99,7 +99,7 @@ test('arrow keys read out one step after another, past the gap between two phase
   assert.deepEqual(heard, [0, 0, 2])
 })
 
-test('new values use the plot that is there; another theme or scale makes a new one', () => {
+test('new values reuse the plot; another theme or scale makes a new one', () => {
   const chart = made([REWARD])
   chart.draw(frameOf({ reward: 1 }), look())
   const { plot } = chart
@@ -114,7 +114,7 @@ test('new values use the plot that is there; another theme or scale makes a new 
   assert.deepEqual(chart.plot.options.scales.y, { distr: 3 })
 })
 
-test('a logarithmic axis has no place for zero and less: they are gaps', () => {
+test('on a logarithmic axis, zero and negative values are gaps', () => {
   const columns = made([RANGE]).columns(frameOf({ reward: 1, low: -1, high: 2 }, { reward: 0 }), look(0, { log: true }))
   assert.deepEqual(columns.slice(1), [
     [null, null],
@@ -124,7 +124,7 @@ test('a logarithmic axis has no place for zero and less: they are gaps', () => {
   ])
 })
 
-test('axes have titles, shares are percentages, and a tick without a word has none', () => {
+test('axes have titles, shares are percentages, and a tick without a label has none', () => {
   const chart = made([REWARD], { axis: 'Share', share: true })
   chart.draw(frameOf({ reward: 0.5 }), look())
   const [x, y] = chart.plot.options.axes
@@ -133,7 +133,7 @@ test('axes have titles, shares are percentages, and a tick without a word has no
   assert.equal(place.querySelector('.now').textContent, 'Latest: 50%')
 })
 
-test('what is zoomed is shown, all of it otherwise; a single step has room on both sides', () => {
+test('the zoomed range is shown, otherwise everything; a single step has room on both sides', () => {
   const chart = made([REWARD])
   chart.draw(frameOf({ reward: 1 }, { reward: 2 }, { reward: 3 }), look())
   const { range } = chart.plot.options.scales.x
@@ -143,7 +143,7 @@ test('what is zoomed is shown, all of it otherwise; a single step has room on bo
   assert.deepEqual(range(null, 1, 3), [1.5, 2])
 })
 
-test('dragging asks for a zoom of all charts, a slip of the hand does not', () => {
+test('dragging zooms all charts, a tiny movement does not', () => {
   const chart = made([REWARD])
   chart.draw(frameOf({ reward: 1 }, { reward: 2 }), look())
   const [select] = chart.plot.options.hooks.setSelect
@@ -156,7 +156,7 @@ test('dragging asks for a zoom of all charts, a slip of the hand does not', () =
   assert.equal(chart.plot.select.width, 0)
 })
 
-test('keys zoom around the step that is read out, and 0 shows everything', () => {
+test('keys zoom around the current step, and 0 shows everything', () => {
   const chart = made([REWARD])
   chart.draw(frameOf(...Array.from({ length: 11 }, (_, n) => ({ reward: n }))), look())
   const press = (key, more = {}) => chart.key({ key, preventDefault() {}, ...more })

@@ -53,7 +53,7 @@ const words = () =>
 const drawn = () => frames.splice(0).forEach((frame) => frame(performance.now()))
 const said = () => section.querySelector('.facts').textContent
 
-test('facts tell tokens, time, speed, the prompt, and why it ended', () => {
+test('details show tokens, time, speed, the prompt, and why it ended', () => {
   assert.equal(factsOf({}), '')
   assert.equal(factsOf({ tokens: 1, seconds: 0 }), '1 token in 0 s')
   assert.equal(
@@ -89,7 +89,7 @@ test('a question is sent with the system prompt and settings, and the answer gro
   assert.equal(side.turns.at(-1).content, 'It is 2.')
 })
 
-test('a failure keeps what was written, says why, and the question can be answered again', async () => {
+test('a failure keeps the text so far, says why, and the question can be retried', async () => {
   const over = side.ask('a')
   side.token({ text: 'half' })
   side.fail({ message: 'Out of memory.' })
@@ -102,7 +102,7 @@ test('a failure keeps what was written, says why, and the question can be answer
   assert.deepEqual(socket.sent.at(-1).data.messages.at(-1), { role: 'user', content: 'a' })
 })
 
-test('a refusal in the answer of the server is a failure too', () => {
+test("a refusal in the server's response is a failure too", () => {
   side.ask('a')
   socket.sent[0].answer({ error: { message: 'Too many words.' } })
   assert.deepEqual(words(), ['a', 'Too many words.'])
@@ -115,7 +115,7 @@ test('without a model nothing is sent', () => {
   assert.match(words()[1], /No model is selected/)
 })
 
-test('clearing cancels what is being written and empties the side', async () => {
+test('clearing cancels a running answer and empties the side', async () => {
   const over = side.ask('a')
   side.clear()
   await over
@@ -124,7 +124,7 @@ test('clearing cancels what is being written and empties the side', async () => 
   assert.deepEqual(words(), [])
 })
 
-test('a model that is not in the list is typed', () => {
+test('a model that is not in the list can be typed', () => {
   side.model = 'Qwen/Qwen3-0.6B'
   assert.equal(side.select.value, 'other')
   assert.equal(side.model, 'Qwen/Qwen3-0.6B')
@@ -135,7 +135,7 @@ test('a model that is not in the list is typed', () => {
   assert.equal(side.typed.hidden, true)
 })
 
-test('tokens are shown where they are wanted, and an answer of another model says whose it is', () => {
+test("tokens are shown on request, and another model's answer is labeled", () => {
   page.tokens = true
   side.load({
     model: 'm',
@@ -161,7 +161,7 @@ test('tokens are shown where they are wanted, and an answer of another model say
   assert.match(messages.textContent, /Answered by Model n/)
 })
 
-test('an answer is Markdown, or plain text where that is wanted, and can be copied', () => {
+test('an answer is Markdown, or plain text on request, and can be copied', () => {
   const turns = [
     { role: 'user', content: 'a' },
     { role: 'assistant', content: '**b**', model: 'm' },

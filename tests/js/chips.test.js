@@ -29,7 +29,7 @@ function parsed(...nodes) {
   }
 }
 
-test('a chip swaps the cards and the search, and its state is in the address', async () => {
+test('a chip replaces the cards and the search, and its state is in the address', async () => {
   const [here, there] = [page('Task: Math'), page('Task: Math')]
   globalThis.document = new FakeDocument(here.cards, here.form)
   parsed(there.cards, there.form)

@@ -44,7 +44,7 @@ function press(key) {
   return event
 }
 
-test('asks once the typing pauses, and not for a letter, a path or an address', async (t) => {
+test('requests once typing pauses, and not for a single letter, a path or a URL', async (t) => {
   for (const text of ['q', '/models/mine', './here', '~/there', 'https://huggingface.co/Qwen']) await type(t, text)
   assert.deepEqual(asked, [])
   input.value = 'qw'
@@ -56,7 +56,7 @@ test('asks once the typing pauses, and not for a letter, a path or an address', 
   assert.equal(box.status.textContent, '2 found')
 })
 
-test('is worked by the keyboard alone', async (t) => {
+test('works with the keyboard alone', async (t) => {
   assert.equal(press('ArrowDown').defaultPrevented, false)
   await type(t, 'qwen')
   assert.equal(press('Enter').defaultPrevented, false)
@@ -80,7 +80,7 @@ test('Escape closes it and nothing else', async (t) => {
   assert.deepEqual(taken, [])
 })
 
-test('a late answer to what was typed before is not shown', async (t) => {
+test('a late response to an earlier query is not shown', async (t) => {
   let late
   answer = () =>
     new Promise((resolve) => {
@@ -99,7 +99,7 @@ test('a late answer to what was typed before is not shown', async (t) => {
   )
 })
 
-test('says why there is nothing', async (t) => {
+test('says why there are no results', async (t) => {
   answer = () => Promise.reject(new Error('Hugging Face cannot be reached right now.'))
   await type(t, 'qwen')
   assert.equal(box.status.textContent, 'Hugging Face cannot be reached right now.')

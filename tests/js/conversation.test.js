@@ -19,14 +19,14 @@ beforeEach(() => {
   globalThis.localStorage = new FakeStorage()
 })
 
-test('a model is sent no question that got no answer, except the last', () => {
+test('a model is not sent unanswered questions, except the last', () => {
   const turns = [you('a'), it('1', { tokens: 3 }), you('b'), it('', { error: 'out of memory' }), you('c')]
   assert.deepEqual(messagesOf(turns, ''), [you('a'), it('1'), you('c')])
   assert.deepEqual(messagesOf([you('a')], ' Be brief. '), [{ role: 'system', content: ' Be brief. ' }, you('a')])
   assert.deepEqual(messagesOf([you('a')], '  '), [you('a')])
 })
 
-test('the questions are those of the side that has most', () => {
+test('the questions are those of the side with the most', () => {
   assert.deepEqual(questionsOf(talk([you('a')], [you('a'), it('1'), you('b')])), ['a', 'b'])
   assert.deepEqual(questionsOf({ sides: [] }), [])
 })
@@ -37,14 +37,14 @@ test('a title is the first question and the time', () => {
   assert.match(titleOf({ ...conversation, sides: [] }), /^Empty conversation/)
 })
 
-test('what was saved can be opened; it becomes a new conversation', () => {
+test('a saved file can be opened; it becomes a new conversation', () => {
   const saved = { ...talk([you('a'), it('1')]), system_prompt: 'Be brief.', settings: { seed: 1 } }
   const opened = parseConversation(JSON.stringify(saved))
   assert.notEqual(opened.id, saved.id)
   assert.deepEqual({ ...opened, id: saved.id }, saved)
 })
 
-test('a file that is no conversation is refused in words', () => {
+test('a file that is not a conversation is refused with a message', () => {
   const wrong = (change) => JSON.stringify({ ...talk([you('a')]), ...change })
   const bad = {
     'it is not valid JSON': '{',
@@ -74,7 +74,7 @@ test('Markdown has the settings, the system prompt, and every turn quoted', () =
   assert.match(text, /> out of memory\n/)
 })
 
-test('the newest are kept, each once', () => {
+test('the newest are kept, without duplicates', () => {
   const kept = new Kept('playground')
   const first = talk([you('first')])
   kept.put(first)
@@ -88,7 +88,7 @@ test('the newest are kept, each once', () => {
   assert.deepEqual(kept.all(), [])
 })
 
-test('a full store drops what is oldest; a damaged or forbidden one keeps nothing', () => {
+test('a full store drops the oldest; a damaged or blocked one stores nothing', () => {
   const kept = new Kept('playground')
   const size = JSON.stringify([talk([you('0')])]).length
   globalThis.localStorage = new FakeStorage(size * 3)

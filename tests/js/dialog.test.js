@@ -26,7 +26,7 @@ beforeEach(() => {
 const button = (more = {}) =>
   el('button', { 'data-confirm': ' All of it\n  will be gone. ', ...more }, el('span', {}, ' Empty trash '))
 
-test('the question names the consequence, and Cancel comes first', async () => {
+test('the dialog names the consequence, and Cancel comes first', async () => {
   const agreed = ask({ title: 'Empty trash?', text: 'It will be gone.', action: 'Empty trash' })
   const dialog = document.querySelector('dialog')
   assert.equal(dialog.open, true)
@@ -37,7 +37,7 @@ test('the question names the consequence, and Cancel comes first', async () => {
   assert.equal(document.querySelector('dialog'), null)
 })
 
-test('a form with a question is sent once it is agreed to, and not before', async () => {
+test('a form with a confirmation is sent only once it is confirmed', async () => {
   wireConfirm()
   const pressed = button()
   const form = el('form', {}, pressed)
@@ -63,13 +63,13 @@ test('a form with a question is sent once it is agreed to, and not before', asyn
   assert.equal(happen('submit', form, { submitter: pressed }).defaultPrevented, true)
 })
 
-test('a label says more than the words on the button', () => {
+test("a label says more than the button's text", () => {
   wireConfirm()
   happen('submit', el('form', {}), { submitter: button({ 'aria-label': 'Empty the trash of 3 items' }) })
   assert.equal(document.querySelector('#ask-title').textContent, 'Empty the trash of 3 items?')
 })
 
-test('a form that a live page swapped away is sent all the same', async (t) => {
+test('a form that a live page replaced is sent all the same', async (t) => {
   t.mock.timers.enable({ apis: ['setTimeout'] })
   wireConfirm()
   const pressed = button()
@@ -86,7 +86,7 @@ test('a form that a live page swapped away is sent all the same', async (t) => {
   assert.equal(form.parent, null)
 })
 
-test('a form without a question is left alone', () => {
+test('a form without a confirmation is left alone', () => {
   wireConfirm()
   assert.equal(happen('submit', el('form', {}), { submitter: el('button', {}) }).defaultPrevented, false)
   assert.equal(happen('submit', el('form', {}), {}).defaultPrevented, false)

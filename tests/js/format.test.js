@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { bytes, number, percent } from '../../static/js/lib/format.js'
 
-test('numbers keep three digits, all before the point, and say nothing for nothing', () => {
+test('numbers keep three digits, all before the point, and a missing value is empty', () => {
   assert.equal(number(1.23456), '1.23')
   assert.equal(number(0), '0')
   assert.equal(number(-0.5), '-0.5')
@@ -24,7 +24,7 @@ test('shares are whole percents', () => {
   assert.equal(percent(undefined), '–')
 })
 
-test('sizes go by thousands, with a decimal from gigabytes on', () => {
+test('sizes use powers of 1000, with a decimal from gigabytes on', () => {
   assert.equal(bytes(0), '0 B')
   assert.equal(bytes(999), '999 B')
   assert.equal(bytes(1500), '2 kB')

@@ -43,7 +43,7 @@ beforeEach(() => {
   first.title = ''
 })
 
-test('parts that changed are swapped, the others stay the very elements that they are', async () => {
+test('changed parts are replaced, the others stay the same elements', async () => {
   const [same, old] = [part('same', 'a'), part('changed', 'old')]
   document.body.append(same, old, el('p', { id: 'plain' }, 'old'))
   pages.next = shown([part('same', 'a'), part('changed', 'new'), el('p', { id: 'plain' }, 'new')], 'Next')
@@ -57,7 +57,7 @@ test('parts that changed are swapped, the others stay the very elements that the
   assert.equal(swaps, 1)
 })
 
-test('a part with a key is swapped as a whole when its key changes, its own parts at any time', async () => {
+test('a part with a key is replaced when its key changes, its own parts at any time', async () => {
   const panel = (key, words, more) => {
     const made = el('div', { id: 'panel', 'data-live': '', 'data-key': key }, part('inner', words))
     made.append(el('p', { id: 'drawn' }, more))
@@ -75,7 +75,7 @@ test('a part with a key is swapped as a whole when its key changes, its own part
   assert.equal(text('drawn'), 'of the log')
 })
 
-test('the small page of the top bar does not change the title', async () => {
+test("the top bar's fragment does not change the title", async () => {
   document.title = 'A run'
   pages.shell = shown([], 'Shell')
   fakeFetch([answer('shell')])
@@ -83,7 +83,7 @@ test('the small page of the top bar does not change the title', async () => {
   assert.equal(document.title, 'A run')
 })
 
-test('a part in which somebody types is left alone; a ticked box does not hold it', async () => {
+test('a part with text input is left alone; a checked box does not block it', async () => {
   const [field, box] = [el('textarea', { id: 'words' }), el('input', { type: 'checkbox', id: 'box' })]
   document.body.append(el('div', { id: 'a', 'data-live': '' }, field), el('div', { id: 'b', 'data-live': '' }, box))
   const fresh = () => [
@@ -102,7 +102,7 @@ test('a part in which somebody types is left alone; a ticked box does not hold i
   assert.equal(document.activeElement, document.getElementById('box'), 'the focus goes to its twin')
 })
 
-test('where the focused control is gone, the part that took its place has the focus', async () => {
+test('if the focused control is gone, the part that replaced it has the focus', async () => {
   const button = el('button', { id: 'stop' })
   document.body.append(el('div', { id: 'a', 'data-live': '' }, button))
   button.focus()
@@ -113,7 +113,7 @@ test('where the focused control is gone, the part that took its place has the fo
   assert.equal(document.activeElement.tabIndex, -1)
 })
 
-test('what is spoken stays the same element, and what was unfolded stays open', async () => {
+test('a live region stays the same element, and expanded details stay open', async () => {
   const status = part('said', 'old', { role: 'status' })
   const details = Object.assign(el('details', { id: 'more' }), { open: true })
   document.body.append(status, el('div', { id: 'a', 'data-live': '' }, details))
@@ -130,7 +130,7 @@ test('what is spoken stays the same element, and what was unfolded stays open', 
   assert.equal(twin.open, true)
 })
 
-test('calls during a fetch become one more fetch, of what the last of them asked for', async () => {
+test('calls during a fetch become one more fetch, of the last address requested', async () => {
   const release = []
   const calls = fakeFetch(
     (path) =>
@@ -167,7 +167,7 @@ test('a refresh that fails is silent, and the next one works', async () => {
   assert.equal(text('a'), 'new')
 })
 
-test('a page that is asked for again and again follows its redirect', async () => {
+test('a page that is polled follows its redirect', async () => {
   const went = []
   location.replace = (url) => went.push(url)
   fakeFetch(() => answer('next', { redirected: true }))
@@ -180,7 +180,7 @@ test('a page that is asked for again and again follows its redirect', async () =
   assert.equal(went.length, 1)
 })
 
-test('nothing is swapped while a button is down: its click would be lost', async (t) => {
+test('nothing is replaced while a button is held down: its click would be lost', async (t) => {
   t.mock.timers.enable({ apis: ['setTimeout'] })
   document.body.append(part('a', 'old'))
   pages.next = shown([part('a', 'new')])
@@ -199,7 +199,7 @@ test('nothing is swapped while a button is down: its click would be lost', async
   assert.equal(text('a'), 'new')
 })
 
-test('a press whose end is never seen holds the page for a second at most', async (t) => {
+test('a press without a release blocks the page for at most a second', async (t) => {
   t.mock.timers.enable({ apis: ['setTimeout'] })
   document.body.append(part('a', 'old'))
   pages.next = shown([part('a', 'new')])
@@ -214,7 +214,7 @@ test('a press whose end is never seen holds the page for a second at most', asyn
   t.mock.timers.tick(50)
 })
 
-test('many calls become one each interval, the first of them at once', (t) => {
+test('many calls become one per interval, the first at once', (t) => {
   t.mock.timers.enable({ apis: ['setTimeout', 'Date'], now: 100_000 })
   let done = 0
   const soon = throttled(1000, () => {
@@ -233,7 +233,7 @@ test('many calls become one each interval, the first of them at once', (t) => {
 
 const form = (fields) => Object.assign(el('form', { action: '/new/model' }), { fields })
 
-test('forms are sent one after another, each with what stood in it when it was sent', async () => {
+test('forms are sent one after another, each with its values at the time of sending', async () => {
   const release = []
   const calls = fakeFetch(
     () =>
@@ -259,7 +259,7 @@ test('forms are sent one after another, each with what stood in it when it was s
   assert.equal(calls[0].path, '/new/model')
 })
 
-test('a form also swaps what only an answer to a form may, and its button says where it goes', async () => {
+test('a form also replaces parts reserved for its response, and its button sets the address', async () => {
   const told = () => part('told', 'new', { 'data-live': 'sent' })
   document.body.append(part('told', 'old', { 'data-live': 'sent' }))
   pages.next = shown([told()])
@@ -272,7 +272,7 @@ test('a form also swaps what only an answer to a form may, and its button says w
   assert.equal(text('told'), 'new')
 })
 
-test('a refusal is told in the words of its page; a server that is away gives null', async () => {
+test('a refusal shows the message of its page; an unreachable server gives null', async () => {
   document.body.append(el('div', { id: 'toasts' }))
   pages.refused = shown([])
   pages.refused.querySelector = () => ({ textContent: 'The name is taken.' })

@@ -15,7 +15,7 @@ beforeEach(() => {
   })
 })
 
-test('lines of native libraries are marked, and the first line takes the place of the words for none', () => {
+test('lines of native libraries are marked, and the first line replaces the empty state', () => {
   addLine(place, 'Loading the model')
   addLine(place, 'llama_new_context: n_ctx = 128')
   assert.equal(place.textContent, 'Loading the model\nllama_new_context: n_ctx = 128\n')
@@ -25,13 +25,13 @@ test('lines of native libraries are marked, and the first line takes the place o
   )
 })
 
-test('a log that is filtered takes only what fits', () => {
+test('a filtered log adds only matching lines', () => {
   Object.assign(place.dataset, { words: 'Step', native: 'off' })
   for (const line of ['Training step 1', 'Loading', 'llama_step: 3']) addLine(place, line)
   assert.equal(place.textContent, 'Training step 1\n')
 })
 
-test('it follows the end, but not a reader who has scrolled up', () => {
+test('it follows the end unless the user has scrolled up', () => {
   addLine(place, 'a')
   assert.equal(place.scrollTop, 500)
   place.scrollTop = 100

@@ -37,7 +37,7 @@ const tick = async (checked) => {
   await settled()
 }
 
-test('who ticks the box is told of the end, once for each run, with its verdict', async () => {
+test('checking the box gives one notification per run at its end, with the verdict', async () => {
   wireNotify()
   assert.equal(box.checked, false)
   await tick(true)
@@ -47,7 +47,7 @@ test('who ticks the box is told of the end, once for each run, with its verdict'
   assert.deepEqual(shown, [{ title: 'sums has finished', body: 'It learned this.', tag: 's1' }])
 })
 
-test('a verdict that cannot be had leaves the notification without one', async () => {
+test('without an available verdict the notification has none', async () => {
   wireNotify()
   await tick(true)
   fakeFetch([new TypeError('fetch failed')])
@@ -55,7 +55,7 @@ test('a verdict that cannot be had leaves the notification without one', async (
   assert.deepEqual(shown, [{ title: 'sums has crashed', body: '', tag: 's1' }])
 })
 
-test('a browser that refuses leaves the box unticked and says where to allow it', async () => {
+test('a browser that refuses leaves the box unchecked and says where to allow it', async () => {
   FakeNotification.answer = 'denied'
   wireNotify()
   await tick(true)
@@ -65,7 +65,7 @@ test('a browser that refuses leaves the box unticked and says where to allow it'
   assert.deepEqual(shown, [])
 })
 
-test('where there are none the box is hidden, and a part that was drawn anew shows its state again', () => {
+test('without browser support the box is hidden, and a redrawn part shows its state again', () => {
   globalThis.isSecureContext = false
   wireNotify()
   assert.equal(box.parent.hidden, true)
@@ -77,7 +77,7 @@ test('where there are none the box is hidden, and a part that was drawn anew sho
   assert.equal(box.checked, true)
 })
 
-test('notifications that are off in Settings are off for every run', async () => {
+test('notifications turned off in Settings are off for every run', async () => {
   wireNotify()
   await tick(true)
   document.body.dataset.notify = 'off'
@@ -87,7 +87,7 @@ test('notifications that are off in Settings are off for every run', async () =>
   assert.deepEqual(shown, [])
 })
 
-test('a tab in the background says in its title what happened, until somebody looks', async () => {
+test('a background tab shows the event in its title until it is viewed', async () => {
   Object.assign(document, { title: 'Home', hidden: false })
   await tellEnd({ status: 'failed', name: 'sums', session_id: 's1' })
   assert.equal(document.title, 'Home')
@@ -101,7 +101,7 @@ test('a tab in the background says in its title what happened, until somebody lo
   assert.equal(document.title, 'Home')
 })
 
-test('a run has stalled after two minutes and six of its steps, and it is told once', () => {
+test('a run has stalled after two minutes and six of its steps, reported once', () => {
   const stalls = new Stalls()
   const minute = 60_000
   for (const at of [-2000, 0]) {
@@ -122,7 +122,7 @@ test('a run has stalled after two minutes and six of its steps, and it is told o
   assert.deepEqual(stalls.late(20 * minute), [])
 })
 
-test('a stall is told of a run that is still at work', async () => {
+test('a stall is reported for a run that is still running', async () => {
   wireNotify()
   await tick(true)
   fakeFetch(() => json({ name: 'sums', active: true }))

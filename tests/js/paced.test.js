@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { mock, test } from 'node:test'
 import { paced } from '../../static/js/lib/paced.js'
 
-test('the newest text is drawn once a frame, and after a slow drawing some frames are left out', () => {
+test('the newest text is drawn once per frame, and frames are skipped after a slow draw', () => {
   let clock = 0
   const frames = []
   mock.method(performance, 'now', () => clock)

@@ -32,7 +32,7 @@ test('a title that starts with the query comes before one that contains it', () 
   assert.deepEqual(find(ENTRIES, 'run')[0].title, 'Pages')
 })
 
-test('the group and further words find an entry too', () => {
+test('the group and keywords find an entry too', () => {
   assert.deepEqual(titles('train'), ['New run'])
   assert.deepEqual(titles('datasets'), ['Datasets', 'shop.csv'])
 })

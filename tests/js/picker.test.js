@@ -22,7 +22,7 @@ const CHOICES = [
 ]
 const names = (query) => found(CHOICES, query).map(({ value }) => value)
 
-test('every word begins a word of title, description or family; titles come first', () => {
+test('every word matches the start of a word in title, description or family; titles come first', () => {
   assert.deepEqual(names(''), ['budget', 'numeric', 'length'])
   assert.deepEqual(names('NUMB'), ['numeric'])
   assert.deepEqual(names('long'), ['budget'])
@@ -59,7 +59,7 @@ function picker() {
   return { picked, type, press, said: () => rest[2].textContent, shown: () => rest[3].children.length }
 }
 
-test('Enter picks the first match and never sends the form; without a word it picks nothing', () => {
+test('Enter picks the first match and never submits the form; without a query it picks nothing', () => {
   const { picked, type, press, said, shown } = picker()
   assert.equal(shown(), 3)
   assert.equal(press('Enter'), false)

@@ -6,20 +6,20 @@ const warm = (step) => ({ phase: 'warm_up', step })
 const trained = (step, more = {}) => ({ phase: 'training', step, ...more })
 const held = (when, step) => ({ phase: 'evaluation', when, step })
 
-test('of a step that was done twice the later row counts, in whatever order they come', () => {
+test('for a repeated step the later row counts, in any order of arrival', () => {
   const rows = new Rows()
   rows.take([trained(1, { row: 5, reward: 2 }), trained(1, { row: 3, reward: 1 }), trained(2, { row: 6 })])
   assert.equal(rows.size, 2)
   assert.equal(rows.all()[0].reward, 2)
 })
 
-test('the names of parts are those of all rows, in order', () => {
+test('the names of components are those of all rows, in order', () => {
   const rows = new Rows()
   rows.take([trained(1, { row: 1, parts: { b: 1 } }), trained(2, { row: 2, parts: { a: 1 } }), trained(3, { row: 3 })])
   assert.deepEqual(rows.parts('parts'), ['a', 'b'])
 })
 
-test('training counts from 1 with and without a warm-up, which lies before it', () => {
+test('training counts from 1 with and without a warm-up, which comes before it', () => {
   const { xs, warmUp, label, word } = frame([held('before', 0), warm(1), warm(2), trained(1), trained(2)])
   assert.equal(warmUp, 2)
   assert.deepEqual(xs, [-2, -1, 0, 0.5, 1, 2])
@@ -31,7 +31,7 @@ test('training counts from 1 with and without a warm-up, which lies before it', 
   assert.equal(alone.label(1.5), '')
 })
 
-test('an evaluation shares its place with the step that it was made after', () => {
+test('an evaluation shares its position with the step before it', () => {
   const { xs, rows, evaluations } = frame([trained(1), trained(2), held('end', 2)])
   assert.deepEqual(xs, [1, 2])
   assert.deepEqual(evaluations, [2])

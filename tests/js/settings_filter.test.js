@@ -45,7 +45,7 @@ test('a setting is found by its title, its explanation, its group or its name in
   }
 })
 
-test('groups with a match are open, and folded as before when the search is cleared', () => {
+test('groups with a match are open, and collapsed as before when the search is cleared', () => {
   type('temp')
   assert.deepEqual([groups[0].open, groups[1].hidden], [true, true])
   assert.equal(told.textContent, '1 of 3 settings')
@@ -55,7 +55,7 @@ test('groups with a match are open, and folded as before when the search is clea
   assert.equal(told.textContent, '')
 })
 
-test('Enter goes to the first match and sends nothing; nothing found is said', () => {
+test('Enter goes to the first match and submits nothing; no match is reported', () => {
   type('rate')
   assert.ok(press('Enter'))
   assert.equal(document.activeElement, fields[2].querySelector('input'))

@@ -19,7 +19,7 @@ beforeEach(() => {
   socket.listeners.delete('training_update')
 })
 
-test('what was pushed before the answer waits for it, and comes once and in order', () => {
+test('events pushed before the response wait for it, and are delivered once and in order', () => {
   socket.connected = true
   begin(2)
   assert.deepEqual(socket.sent[0].data, { session_id: 's', after: 2 })
@@ -32,7 +32,7 @@ test('what was pushed before the answer waits for it, and comes once and in orde
   assert.deepEqual(got, [3, 4, 5, 6, 7, 8, 9])
 })
 
-test('rows of another run are not taken', () => {
+test('rows of another run are ignored', () => {
   socket.connected = true
   begin()
   socket.sent[0].answer({ rows: [] })
@@ -40,7 +40,7 @@ test('rows of another run are not taken', () => {
   assert.deepEqual(got, [])
 })
 
-test('after a gap it asks for what it lacks, after the last row that it has', () => {
+test('after a gap it requests the missing rows, from its last row on', () => {
   const before = socket.listeners.get('connect').length
   begin()
   assert.equal(socket.sent.length, 0, 'not before there is a connection: it would be asked twice')
@@ -56,7 +56,7 @@ test('after a gap it asks for what it lacks, after the last row that it has', ()
   assert.deepEqual(got, [1, 2, 3, 4, 5, 6, 7])
 })
 
-test('an answer that is an error brings no rows, and later ones still come', () => {
+test('an error response has no rows, and later ones still arrive', () => {
   socket.connected = true
   begin()
   socket.sent[0].answer({ error: { code: 'not_found' } })
@@ -64,7 +64,7 @@ test('an answer that is an error brings no rows, and later ones still come', () 
   assert.deepEqual(got, [1])
 })
 
-test('a lost connection is told after a moment, and not at all when it is back before', () => {
+test('a lost connection is reported after a moment, and not at all if it is back by then', () => {
   const lost = document.getElementById('lost')
   lost.hidden = true
   socket.receive('disconnect')

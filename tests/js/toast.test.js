@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import { FakeDocument, el } from './support/dom.js'
 import { toast } from '../../static/js/lib/toast.js'
 
-test('a word stays for its time, beside the others', (t) => {
+test('a message stays for its time, beside the others', (t) => {
   t.mock.timers.enable({ apis: ['setTimeout'] })
   const place = el('div', { id: 'toasts' })
   globalThis.document = new FakeDocument(place)
@@ -19,7 +19,7 @@ test('a word stays for its time, beside the others', (t) => {
   assert.equal(place.childElementCount, 0)
 })
 
-test('the same word again replaces the first', (t) => {
+test('the same message again replaces the first', (t) => {
   t.mock.timers.enable({ apis: ['setTimeout'] })
   const place = el('div', { id: 'toasts' })
   globalThis.document = new FakeDocument(place)
@@ -31,7 +31,7 @@ test('the same word again replaces the first', (t) => {
   assert.equal(place.textContent, 'The page has expired.')
 })
 
-test('an action stays long enough to be pressed, and takes the word with it', (t) => {
+test('an action stays long enough to be clicked, and removes the message', (t) => {
   t.mock.timers.enable({ apis: ['setTimeout'] })
   const place = el('div', { id: 'toasts' })
   globalThis.document = new FakeDocument(place)

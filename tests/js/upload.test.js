@@ -50,7 +50,7 @@ async function over(t, promise) {
   return seen
 }
 
-test('a file goes in pieces, one after the other, and its progress ends below the whole', async (t) => {
+test('a file is sent in chunks, one after the other, and its progress ends below 100%', async (t) => {
   const { pieces, calls } = server()
   const shares = []
   assert.deepEqual(
@@ -69,7 +69,7 @@ test('a file goes in pieces, one after the other, and its progress ends below th
   assert.equal(localStorage.getItem(KEY), null, 'a finished file is begun anew the next time')
 })
 
-test('an upload that was begun before goes on where it is', async (t) => {
+test('an unfinished upload continues where it stopped', async (t) => {
   localStorage.setItem(KEY, 'j')
   const { pieces, calls } = server({ job: { offset: 8 } })
   await over(
@@ -80,7 +80,7 @@ test('an upload that was begun before goes on where it is', async (t) => {
   assert.equal(calls[0].path, '/api/datasets/jobs/j')
 })
 
-test('one that is gone, done or of another size is begun anew', async (t) => {
+test('one that is gone, done or of another size starts over', async (t) => {
   for (const job of [{ state: 'done' }, { size: 11 }, null]) {
     localStorage.setItem(KEY, 'old')
     let asked = 0
@@ -99,7 +99,7 @@ test('one that is gone, done or of another size is begun anew', async (t) => {
   }
 })
 
-test('after a broken connection it asks how far the server is and goes on there', async (t) => {
+test('after a broken connection it requests the offset and continues there', async (t) => {
   let times = 0
   const broken = (method, path, state) => {
     if (method !== 'PATCH' || state.offset !== 4 || times === 2) return null
@@ -115,7 +115,7 @@ test('after a broken connection it asks how far the server is and goes on there'
   assert.deepEqual(pieces(), ['0-4', '4-8', '4-8', '8-10'])
 })
 
-test('each piece that arrives begins the count of broken tries anew', async (t) => {
+test('each uploaded chunk resets the count of failed attempts', async (t) => {
   let calls = 0
   const broken = (method, path) => {
     if (path.endsWith('/uploads')) return null
@@ -130,7 +130,7 @@ test('each piece that arrives begins the count of broken tries anew', async (t) 
   assert.equal(pieces().at(-1), '9-10')
 })
 
-test('a server that is elsewhere in the file says where, and is believed', async (t) => {
+test("the server's offset takes precedence", async (t) => {
   let first = true
   const broken = (method, path, state) => {
     if (method !== 'PATCH' || !first) return null
@@ -146,7 +146,7 @@ test('a server that is elsewhere in the file says where, and is believed', async
   assert.deepEqual(pieces(), ['0-4', '8-10'])
 })
 
-test('a refusal ends it at once, with the words of the server', async (t) => {
+test("a refusal ends it at once, with the server's message", async (t) => {
   const broken = (method) => (method === 'PATCH' ? json({ error: { message: 'The disk is full.' } }, 507) : null)
   const { pieces } = server({ broken })
   await assert.rejects(
@@ -159,7 +159,7 @@ test('a refusal ends it at once, with the words of the server', async (t) => {
   assert.equal(pieces().length, 1)
 })
 
-test('a connection that stays away is given up, and what has arrived is kept for the next try', async (t) => {
+test('a connection that stays down is given up, and uploaded chunks are kept for the next attempt', async (t) => {
   const broken = (method, path) => (path.endsWith('/uploads') ? null : new TypeError('fetch failed'))
   const { pieces } = server({ broken })
   await assert.rejects(
@@ -177,7 +177,7 @@ test('a connection that stays away is given up, and what has arrived is kept for
   assert.equal(localStorage.getItem(KEY), 'j')
 })
 
-test('reading the file is waited for, and shown as the last tenth', async (t) => {
+test('it waits for the import, shown as the last tenth', async (t) => {
   const working = { state: 'working', bytes: 5, total_bytes: 10 }
   server({ ends: [{ state: 'working' }, working, DONE] })
   const shares = []
@@ -188,7 +188,7 @@ test('reading the file is waited for, and shown as the last tenth', async (t) =>
   assert.equal(shares.at(-1).toFixed(2), '0.95')
 })
 
-test('a dataset that was here before is not kept twice', async (t) => {
+test('a dataset that already exists is not stored twice', async (t) => {
   const { calls } = server({ ends: [{ state: 'done', dataset: { id: 'd', already: true } }] })
   assert.equal(
     (
@@ -202,7 +202,7 @@ test('a dataset that was here before is not kept twice', async (t) => {
   assert.equal(calls.at(-1).method, 'DELETE')
 })
 
-test('what a person has to decide keeps the upload; what cannot be read ends it', async (t) => {
+test('a pending decision keeps the upload; an unreadable file ends it', async (t) => {
   server({ ends: [{ state: 'bad_rows', error: '3 rows cannot be used.' }] })
   await assert.rejects(
     over(
@@ -233,7 +233,7 @@ function page(...more) {
   return { problem, row, parts }
 }
 
-test('a canceled upload stops, and the server is told to delete what has arrived', async (t) => {
+test('a canceled upload stops, and the server is told to delete its chunks', async (t) => {
   const stop = new AbortController()
   const broken = (method, path, state) => {
     if (method === 'PATCH' && state.offset) stop.abort()
@@ -252,7 +252,7 @@ test('a canceled upload stops, and the server is told to delete what has arrived
   assert.equal(localStorage.getItem(KEY), null)
 })
 
-test('pasted rows go the way of a file, under the name that was typed', async () => {
+test('pasted rows are uploaded like a file, under the typed name', async () => {
   const found = []
   const { problem, parts } = page()
   const { calls } = server({ job: { offset: 8 } })
@@ -273,7 +273,7 @@ test('pasted rows go the way of a file, under the name that was typed', async ()
   assert.equal(problem.textContent, '')
 })
 
-test('a dropped file is sent, its question is a button, and the answer goes with the next try', async (t) => {
+test('a dropped file is sent, its question is a button, and the choice is sent with the next attempt', async (t) => {
   const found = []
   const area = Object.assign(el('form', { id: 'drop' }), { classList: new Set() })
   area.classList.remove = area.classList.delete

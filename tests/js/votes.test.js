@@ -23,7 +23,7 @@ test('a vote counts for the winner and against the others; a tie is half a win',
   assert.deepEqual(votes.rows(), [])
 })
 
-test('a damaged or full store keeps no votes and breaks nothing', () => {
+test('a damaged or full store has no votes and breaks nothing', () => {
   for (const text of ['{not json', '[]', 'null', '{"a": {"wins": "x"}, "b": null}']) {
     localStorage.setItem('tunesmith.votes', text)
     assert.deepEqual(new Votes().rows(), [])
@@ -33,7 +33,7 @@ test('a damaged or full store keeps no votes and breaks nothing', () => {
   assert.deepEqual(new Votes().rows(), [])
 })
 
-test('shuffling keeps everything and leaves the list as it was', () => {
+test('shuffling keeps everything and does not change the list', () => {
   const list = [1, 2, 3, 4]
   for (let count = 0; count < 20; count += 1) assert.deepEqual(shuffled(list).sort(), [1, 2, 3, 4])
   assert.deepEqual(list, [1, 2, 3, 4])
