@@ -303,7 +303,7 @@ def test_the_theme_is_kept(page: Page, filled: Server) -> None:
     expect(page.locator("html")).not_to_have_attribute("data-theme", "dark")
 
 
-def test_a_word_is_explained_where_it_stands(page: Page, filled: Server) -> None:
+def test_a_term_is_explained_in_place(page: Page, filled: Server) -> None:
     """A term opens its explanation; the text is the same as on the help page."""
     settle(page, f"{filled.url}/runs/{FINISHED}")
     page.locator("#run-tiles .term", has_text="Solve rate").click()

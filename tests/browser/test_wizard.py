@@ -106,7 +106,7 @@ def test_a_second_tab_shows_what_the_first_changed(context: BrowserContext, serv
     expect(first.locator("#training-max-steps")).to_have_value("7")
 
 
-def test_what_is_typed_while_a_save_is_on_its_way_stays(context: BrowserContext, server: Server) -> None:
+def test_input_typed_during_a_save_stays(context: BrowserContext, server: Server) -> None:
     """Another tab's value in the save's response does not replace it."""
     first, second = context.new_page(), context.new_page()
     for page in (first, second):
@@ -145,7 +145,7 @@ def test_a_plan_and_a_setting_by_keyboard_alone(page: Page, server: Server, comp
     assert complaints.found == []
 
 
-def test_what_was_entered_while_the_server_was_away_is_sent(page: Page, server: Server) -> None:
+def test_input_made_while_the_server_was_down_is_sent(page: Page, server: Server) -> None:
     """Automatically when the server responds again; leaving before that asks first."""
     open_settings(page, server)
     page.route(
@@ -170,7 +170,7 @@ def test_what_was_entered_while_the_server_was_away_is_sent(page: Page, server: 
     expect(page.locator("#training-max-steps")).to_have_value("9")
 
 
-def test_saved_is_not_said_while_a_field_is_wrong(page: Page, server: Server) -> None:
+def test_saved_is_not_shown_while_a_field_is_invalid(page: Page, server: Server) -> None:
     open_settings(page, server)
     page.locator("#training-max-steps").fill("soon")
     page.locator("#training-max-steps").blur()

@@ -174,7 +174,7 @@ def test_near_duplicates_are_found_and_other_numbers_are_not() -> None:
     assert [seen.add(text) for text in fresh] == [None] * 300
 
 
-def test_lengths_propose_limits_that_fit() -> None:
+def test_proposed_limits_fit_the_lengths() -> None:
     """The proposed limits truncate at most 1 of 100 rows, and the truncated share is reported for any limits."""
     draw = random.Random(3)
     prompts, references = [draw.randint(40, 220) for _ in range(1000)], [draw.randint(5, 90) for _ in range(1000)]

@@ -230,7 +230,7 @@ def test_the_user_decides_what_the_first_line_is(tmp_path: Path) -> None:
     assert rows_of["no"] == [{"column 1": "Paris", "column 2": "France"}, {"column 1": "Rome", "column 2": "Italy"}]
 
 
-def test_the_same_content_is_said_and_not_stored_again(tmp_path: Path) -> None:
+def test_identical_content_is_reported_and_not_stored_again(tmp_path: Path) -> None:
     """Even under another name; read differently, or stored again on request, it is another dataset."""
     text = b"Paris,France\nRome,Italy\n"
     store: Any = functools.partial(uploads.store, uploads=tmp_path, limit=1 << 20, once=True)

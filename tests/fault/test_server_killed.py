@@ -104,7 +104,7 @@ def test_a_second_server_on_the_same_home_is_refused(live: Live) -> None:
     assert "Traceback" not in second.stderr
 
 
-def test_a_port_in_use_is_said_with_what_to_do(live: Live, tmp_path: Path) -> None:
+def test_a_port_in_use_is_reported_with_what_to_do(live: Live, tmp_path: Path) -> None:
     """Another home folder, the same port."""
     env = {**live.env, "TUNESMITH_HOME": str(tmp_path / "other")}
     second = refused(live, env)

@@ -83,7 +83,7 @@ def test_no_probe_reaches_the_host(any_box: Sandbox, monkeypatch: pytest.MonkeyP
         assert not [f"{chunk[int(line.split()[0])]} → {line}" for line in reached]
 
 
-def test_what_ends_or_floods_a_process_costs_its_row_alone(box: Sandbox) -> None:
+def test_crashes_and_floods_affect_only_their_own_row(box: Sandbox) -> None:
     """Crashes, exits, hangs, floods and forged messages: a message each, the next program runs, the sandbox
     survives.
     """
@@ -215,7 +215,7 @@ def test_a_stranger_s_process_is_left_alone(any_box: Sandbox) -> None:
             bystander.kill()
 
 
-def test_forged_messages_cost_their_own_row_alone(box: Sandbox) -> None:
+def test_forged_messages_affect_only_their_own_row(box: Sandbox) -> None:
     """A row that writes to the judge, before or beside its answer, changes neither other rows nor their order."""
     # 'exec' by another name, so that the rows share a process.
     source = f"""{FORGING}

@@ -181,7 +181,7 @@ def test_a_restored_loop_goes_on_as_the_one_that_was_not_stopped(tmp_path: Path)
     assert [resumed.one_step(batches) for _ in range(3)] == wanted
 
 
-def test_each_epoch_takes_every_row_once_in_an_order_of_its_own() -> None:
+def test_each_epoch_uses_every_row_once_in_its_own_order() -> None:
     """Whichever step is requested first."""
     epochs = [[row for step in range(4) for row in rows_of_step(7, 2, 4 * epoch + step, 1)] for epoch in (0, 1)]
     assert [sorted(order) for order in epochs] == [list(range(7))] * 2

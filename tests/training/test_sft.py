@@ -90,7 +90,7 @@ def test_answers_that_the_limit_cuts_are_counted(models: Home, monkeypatch: pyte
     assert any(note.startswith("2 of 4 answers are cut off at the maximum sequence") for note in status.notes)
 
 
-def test_where_no_question_leaves_room_the_reason_is_said(models: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_if_no_question_leaves_room_the_reason_is_reported(models: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     run = make_run(models, "sft-full", changed(SFT, training__max_sequence_length=16))
     assert work(run, monkeypatch, models) == JobState.FAILED
     status = run.read_status()

@@ -48,7 +48,7 @@ def test_a_run_is_sent_as_it_stands_in_the_file(monkeypatch: pytest.MonkeyPatch)
         ),
     ],
 )
-def test_a_refusal_is_told_in_the_words_of_the_server(
+def test_a_refusal_shows_the_servers_message(
     monkeypatch: pytest.MonkeyPatch, answer: httpx.Response, words: str
 ) -> None:
     """A response in another format is reported by its status code."""

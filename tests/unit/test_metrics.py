@@ -91,7 +91,7 @@ def test_a_value_is_taken_by_its_range() -> None:
         metric("entropy").above(Level.BAD)
 
 
-def test_what_is_unhealthy_is_said_with_its_bound() -> None:
+def test_an_unhealthy_value_is_reported_with_its_bound() -> None:
     """In the metric's own unit; nothing for a healthy value or one without ranges."""
     assert metric("kl").remark(0.41) == "Above 0.1: watch"
     assert metric("cut_off").remark(0.6) == "Above 50%: the length limit is too short"

@@ -254,7 +254,7 @@ def _places(home: Home, disk: Path) -> dict[str, tuple[str, str]]:
     }
 
 
-def test_only_a_new_or_empty_folder_of_ones_own_will_do(services: Services, home: Home, disk: Path) -> None:
+def test_only_a_new_or_empty_own_folder_is_accepted(services: Services, home: Home, disk: Path) -> None:
     """Each with its reason; nothing is created."""
     places = _places(home, disk)
     before = sorted(disk.iterdir())
@@ -300,7 +300,7 @@ def test_without_enough_room_nothing_is_copied(
     assert home.outputs.resolve() == other / "x"
 
 
-def test_a_place_that_cannot_be_written_to_is_said(
+def test_an_unwritable_place_is_reported(
     services: Services, home: Home, disk: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And nothing of the attempt is left."""

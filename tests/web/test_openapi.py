@@ -82,7 +82,7 @@ def test_every_endpoint_says_what_it_does(document: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("promise", PROMISED)
-def test_what_is_promised_to_programs_is_there(document: dict[str, Any], promise: str) -> None:
+def test_promised_endpoints_exist(document: dict[str, Any], promise: str) -> None:
     """The endpoints in docs/api.md exist."""
     method, path = promise.split()
     found = {(plain(known), name) for known, methods in document["paths"].items() for name in methods}

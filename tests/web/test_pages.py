@@ -193,7 +193,7 @@ def test_an_autosave_that_comes_late_changes_nothing(browser: Browser, app: Flas
         assert wizard.draft().training.values["max_steps"] == kept
 
 
-def test_what_was_entered_for_another_kind_of_source_is_not_kept(browser: Browser, app: Flask) -> None:
+def test_input_for_another_kind_of_source_is_dropped(browser: Browser, app: Flask) -> None:
     """A number of rows to generate means nothing for a Hub dataset, whose page does not show it."""
     wizard: Wizard = app.extensions["tunesmith"].wizard
     browser.get("/new/dataset")

@@ -163,7 +163,7 @@ def test_what_cannot_be_used_changes_nothing(client: FlaskClient, changes: dict[
     assert client.get("/api/settings").json == before
 
 
-def test_a_damaged_file_is_said_on_the_page(app: Flask, home: Home) -> None:
+def test_a_damaged_file_is_reported_on_the_page(app: Flask, home: Home) -> None:
     """With the path of its backup; every page works."""
     home.preferences.write_text("{")
     client = app.test_client()

@@ -67,7 +67,7 @@ def test_connecting_and_listening_is_enough(live: Live, client: Client) -> None:
     until(lambda: client.of("log_line"), lambda lines: {"session_id": "heard", "line": "step 10"} in lines)
 
 
-def test_who_comes_late_gets_what_was_before(live: Live) -> None:
+def test_late_clients_get_earlier_rows(live: Live) -> None:
     """By a watch in the middle of a run, and by one after its end."""
     with held(live.home):
         live.ask("POST", "/api/training/start", {"config": tiny(max_steps=30), "session_id": "late"})
@@ -131,7 +131,7 @@ def test_a_reply_can_be_cancelled(client: Client) -> None:
     assert (done["text"], done["tokens"], done["finish"]) == ("one two", 2, "cancelled")
 
 
-def test_a_model_process_that_dies_is_said_and_started_anew(client: Client) -> None:
+def test_a_dead_model_process_is_reported_and_restarted(client: Client) -> None:
     """A chat_error says what to do; the next message is answered."""
     client.client.emit("chat", chat("please die now"))
     error = until(lambda: client.of("chat_error"), bool)[0]

@@ -107,7 +107,7 @@ def test_the_page_does_not_wait_for_the_disk(
 
 
 @pytest.mark.usefixtures("filled")
-def test_a_disk_that_cannot_be_measured_is_said(
+def test_an_unmeasurable_disk_is_reported(
     browser: Browser, services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And the page still loads."""

@@ -224,7 +224,7 @@ def test_a_cancel_that_comes_with_its_question_is_heard(chat: Chat, models: Home
     assert chat.ask("soon", model)[-1]["finish"] != "cancelled"
 
 
-def test_an_error_is_said_and_the_next_request_answered(chat: Chat, models: Home) -> None:
+def test_an_error_is_reported_and_the_next_request_answered(chat: Chat, models: Home) -> None:
     """A missing model ends one request, not the process."""
     failed = chat.ask("x", {"kind": "transformers", "base": "/nowhere", "adapter": None})
     assert failed[-1]["event"] == "error"

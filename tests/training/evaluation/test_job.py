@@ -109,7 +109,7 @@ def test_held_out_rows_earn_what_the_training_measured(
     assert result["reports"][0]["score"]["difference"] == pytest.approx(automatic.score.difference)
 
 
-def test_a_stop_keeps_what_was_answered_and_a_resume_asks_the_rest(
+def test_a_stop_keeps_the_answers_and_a_resume_continues(
     models: Home, trained: JobDir, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No prompt is answered twice, and the answers equal those of an uninterrupted evaluation."""
@@ -171,7 +171,7 @@ def gguf(models: Home) -> Asked:
     return Asked(label="file", model_path="", resolved={"kind": "gguf", "path": str(file)})
 
 
-def test_a_gguf_answers_in_a_process_of_its_own(models: Home, gguf: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gguf_answers_in_a_separate_process(models: Home, gguf: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
     """Compared with the same weights in transformers: the same prompt, the same greedy answers."""
     run = make(models, "gguf", (*asked(models, None), gguf), QUESTIONS[:4])
     assert work(run, monkeypatch, models) is JobState.COMPLETED, run.read_status()
@@ -182,7 +182,7 @@ def test_a_gguf_answers_in_a_process_of_its_own(models: Home, gguf: Asked, monke
     assert sum(texts[0, place] == texts[1, place] for place in range(4)) >= 3
 
 
-def test_a_file_that_is_no_model_ends_the_evaluation_in_words(
+def test_a_file_that_is_not_a_model_ends_the_evaluation_with_a_message(
     models: Home, gguf: Asked, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Whatever llama.cpp does: the worker survives, names the file, and keeps the other models' answers."""
@@ -279,7 +279,7 @@ def test_a_gguf_answers_many_prompts_as_it_answers_one(models: Home, gguf: Asked
     assert len({one.text for one in together.values()}) > 1
 
 
-def test_a_gguf_whose_process_is_killed_keeps_what_it_answered(
+def test_a_gguf_whose_process_is_killed_keeps_its_answers(
     models: Home, gguf: Asked, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Once is not reported. After twice, the evaluation ends with an error; a resume does the rest.

@@ -241,7 +241,7 @@ def test_what_is_not_there_is_named(models: Home, trained: JobDir, tmp_path: Pat
         merge.origin_of(ExportSpec(format=ExportFormat.MERGED, adapter=str(tmp_path)), models)
 
 
-def test_too_little_room_is_said_before_anything_is_written(tmp_path: Path) -> None:
+def test_too_little_space_is_reported_before_anything_is_written(tmp_path: Path) -> None:
     """Disk and memory, each with its figures; 32-bit needs more of both than 4-bit."""
     small = ExportSpec(session_id="x", format=ExportFormat.GGUF, quantizations=(Quantization.Q4_K_M,))
     large = small.model_copy(update={"quantizations": tuple(Quantization)})

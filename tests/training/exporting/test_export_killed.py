@@ -110,7 +110,7 @@ def test_a_cancelled_export_gives_the_disk_back_while_it_converts(services: Serv
     assert weight(models.exports / made.export_id) < 200_000
 
 
-def test_what_a_dead_server_could_not_remove_is_removed_at_its_start(services: Services, models: Home) -> None:
+def test_leftovers_of_a_dead_server_are_removed_at_the_next_start(services: Services, models: Home) -> None:
     """The leftovers of failed exports; finished ones stay unchanged."""
     ended = {view.job.status: view.export_id for view in services.exports.list()}
     left = models.exports / ended["stopped"] / "files.partial" / ".work"

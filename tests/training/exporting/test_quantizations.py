@@ -169,7 +169,7 @@ def test_it_is_what_it_says(kind: Quantization, made: dict[Quantization, tuple[P
     assert np.isfinite(said["likeliest"]).all()
 
 
-def test_what_needs_an_importance_matrix_is_refused_without(source: Source) -> None:
+def test_types_that_need_an_importance_matrix_are_refused_without_one(source: Source) -> None:
     """llama.cpp refuses every such type, so the page does not offer it without one."""
     files = [source.file.with_name(f"none-{kind.value}.gguf") for kind in NEED_MATRIX]
     done = quantized(source.file, [(file, kind, None) for file, kind in zip(files, NEED_MATRIX, strict=True)])

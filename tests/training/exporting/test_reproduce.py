@@ -123,7 +123,7 @@ def test_differences_are_named(bundled: tuple[JobDir, Path], elsewhere: Home, tm
 
 
 @pytest.mark.parametrize("harm", ["changed", "added", "cut", "outside", "no bundle"])
-def test_a_damaged_bundle_is_refused_in_words(bundled: tuple[JobDir, Path], tmp_path: Path, harm: str) -> None:
+def test_a_damaged_bundle_is_refused_with_a_message(bundled: tuple[JobDir, Path], tmp_path: Path, harm: str) -> None:
     """And nothing is written outside the target folder."""
     file = tmp_path / "harmed.zip"
     with zipfile.ZipFile(bundled[1]) as archive, zipfile.ZipFile(file, "w") as other:
@@ -157,7 +157,7 @@ def test_a_run_that_has_not_begun_and_a_writing_that_is_cancelled(models: Home, 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_curves_that_differ_are_compared_in_words() -> None:
+def test_different_curves_are_described() -> None:
     """How many steps match, which is the first that does not, and the largest difference."""
     found = compare({1: 0.5, 2: 0.25, 3: 1.0}, {1: 0.5, 2: 0.75, 4: 0.0})
     assert not found.equal

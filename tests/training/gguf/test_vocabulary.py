@@ -239,7 +239,7 @@ def test_rollouts_need_no_rule(tmp_path: Path) -> None:
         assert len(child.ask({"op": "generate", **request})["completions"][0]) == 3
 
 
-def test_a_tokenizer_that_llama_cpp_has_no_rule_for_is_refused_in_words() -> None:
+def test_a_tokenizer_without_a_llama_cpp_rule_is_refused_with_a_message() -> None:
     """The child's exit code has a meaning; other errors are quoted."""
     ends = [sys.executable, "-c", f"import sys; sys.exit({NO_RULE})"]
     with pytest.raises(Unavailable, match="does not support the way this model's tokenizer splits text"):

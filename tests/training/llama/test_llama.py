@@ -90,7 +90,7 @@ def test_a_crash_is_tried_again_without_the_extra_buffers(
     assert not Fallback().extra_buffers
 
 
-def test_what_crashes_either_way_teaches_nothing_of_the_machine(
+def test_a_crash_either_way_says_nothing_about_the_machine(
     model: Path, known: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The file may be the cause."""

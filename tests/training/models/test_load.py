@@ -13,7 +13,7 @@ from core.training.models import load
 
 
 @pytest.mark.parametrize("offline", ["", "0"])
-def test_without_a_network_it_is_said_in_seconds(monkeypatch: pytest.MonkeyPatch, offline: str) -> None:
+def test_without_a_network_the_error_comes_in_seconds(monkeypatch: pytest.MonkeyPatch, offline: str) -> None:
     """The client alone would retry each of the model's files six times within half a minute."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # bound and not listening: a connection is refused
@@ -36,6 +36,6 @@ def test_without_a_network_it_is_said_in_seconds(monkeypatch: pytest.MonkeyPatch
         ("401 Client Error: Unauthorized", InvalidInput),
     ],
 )
-def test_what_the_hub_said_is_told_apart(words: str, kind: type[Exception]) -> None:
+def test_hub_errors_are_distinguished(words: str, kind: type[Exception]) -> None:
     """A port is not a status, and an unknown name gets a 401 without a login."""
     assert type(load.explain("someone/not-here", OSError(words))) is kind

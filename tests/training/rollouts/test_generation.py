@@ -78,7 +78,7 @@ def test_each_completion_is_what_it_would_be_alone(rules: dict[str, Any], slots:
         assert found["log_probabilities"][row] == alone["log_probabilities"][0]
 
 
-def test_what_several_say_is_computed_once() -> None:
+def test_common_prefixes_are_computed_once() -> None:
     """Greedy answers to one question cost as much as one; a common system prompt is read once."""
     one, other = [*SYSTEM, 7], [*SYSTEM, 8]
     _, single = written([one], 8, temperature=0)

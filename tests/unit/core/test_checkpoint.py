@@ -84,7 +84,7 @@ def test_a_folder_that_cannot_be_put_in_place_leaves_the_old_one(
     assert [path.name for path in tmp_path.iterdir()] == ["adapter"]
 
 
-def test_what_a_killed_prune_left_is_not_in_the_way_of_the_next(tmp_path: Path) -> None:
+def test_leftovers_of_a_killed_prune_do_not_block_the_next(tmp_path: Path) -> None:
     """Even if the same step was trained and saved again in between."""
     run = JobDir(tmp_path)
     for name in (".checkpoint-2", "checkpoint-2", "checkpoint-4", "checkpoint-6", "warm-up"):

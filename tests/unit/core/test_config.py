@@ -91,9 +91,7 @@ def test_only_name_model_dataset_and_reward_are_required() -> None:
         ),
     ],
 )
-def test_what_is_wrong_is_said_with_its_path_and_what_would_be_right(
-    path: str, value: Any, field: str, words: str
-) -> None:
+def test_problems_are_reported_with_path_and_valid_values(path: str, value: Any, field: str, words: str) -> None:
     """Unknown fields, wrong types, values out of range, impossible combinations."""
     problems = refusal(changed(path, value))
     assert words in problems[field]
@@ -124,7 +122,7 @@ def test_every_field_has_a_title_and_a_plain_sentence(path: str, field: Any) -> 
     assert field.description.rstrip().endswith((".", ")")), path
 
 
-def test_an_optimizer_of_the_gpu_is_replaced_on_a_cpu_and_said() -> None:
+def test_a_gpu_optimizer_is_replaced_on_a_cpu_with_a_note() -> None:
     """The public example runs on a CPU; the note names the field."""
     optimizers = get_args(type(parse(PUBLIC).training).model_fields["optim"].annotation)
     assert set(GPU_OPTIMIZERS) < set(optimizers)

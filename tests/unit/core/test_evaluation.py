@@ -88,7 +88,7 @@ def test_advice_is_how_many_questions_would_show_the_difference() -> None:
     assert smallest == pytest.approx(0.05, rel=0.05)
 
 
-def test_too_few_questions_are_said_with_how_many_would_do() -> None:
+def test_too_few_questions_are_reported_with_the_number_needed() -> None:
     """Five cannot show anything; the statistics are listed below by their names."""
     view = report_view(report([0.2] * 5, [0.2] * 4 + [1.2]))
     assert view.smallest == "5 questions are too few to show any difference."

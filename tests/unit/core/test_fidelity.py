@@ -102,7 +102,7 @@ def test_the_better_choice_is_the_smallest_that_was_measured_faithful() -> None:
     assert with_better_choice(verdict(), others).better_choice == ""
 
 
-def test_a_merged_model_that_lost_something_points_to_what_is_not_rounded() -> None:
+def test_a_merged_model_with_a_loss_points_to_a_more_precise_export() -> None:
     """A small change in training is below the precision of 16-bit numbers."""
     merged = verdict(subject="merged", change_kept=0.85, change_kept_high=0.86)
     assert with_better_choice(merged, [merged]).reason.endswith("The adapter and a GGUF in F32 are not rounded.")

@@ -60,7 +60,7 @@ def test_where_nothing_dies_the_extra_buffers_stay_on(home: Home, monkeypatch: p
     assert llama_selftest.ensure(home) == outcome
 
 
-def test_what_dies_with_the_extra_buffers_switches_them_off(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_crash_with_the_extra_buffers_switches_them_off(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     """One crash does not hide the others, and everything is tried again the way it will be used."""
     outcome = outcome_of(home, monkeypatch, DIES="Q8_0 Q4_K IQ1_S")
     assert outcome.works
@@ -70,7 +70,7 @@ def test_what_dies_with_the_extra_buffers_switches_them_off(home: Home, monkeypa
     assert "extra buffers turned off; with them it crashes on this processor (Q8_0, Q4_K, IQ1_S)" in outcome.words()
 
 
-def test_what_dies_either_way_is_named_with_the_remedy(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_types_that_crash_either_way_are_named_with_the_remedy(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     """The others are used; if switching the buffers off does not help, they stay on."""
     outcome = outcome_of(home, monkeypatch, DIES="Q8_0", DIES_ALWAYS="Q4_K")
     assert (outcome.extra_buffers, list(outcome.crashed), list(outcome.dead)) == (False, ["Q8_0", "Q4_K"], ["Q4_K"])

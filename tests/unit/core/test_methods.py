@@ -74,7 +74,7 @@ def test_what_a_method_suggests_can_be_run(one: Method, on_gpu: bool) -> None:
     assert one.rows_a_step(config) >= 1
 
 
-def test_every_method_has_a_key_of_its_own() -> None:
+def test_every_method_has_a_unique_key() -> None:
     """And the default is one of them."""
     assert len({one.key for one in METHODS}) == len({one.section_name for one in METHODS}) == len(METHODS)
     assert method(None) is method("grpo") is GRPO
@@ -122,7 +122,7 @@ def test_a_configuration_that_names_the_default_is_probed_as_the_same() -> None:
     assert plain != fingerprint({**dump(parse(SMALL)), "method": "sft"})
 
 
-def test_what_does_not_exist_yet_is_refused_in_words() -> None:
+def test_unsupported_features_are_refused_with_a_message() -> None:
     """Another method and full fine-tuning."""
     assert "known here: grpo" in refusal({**SMALL, "method": "sgd"})["method"]
     assert "not possible yet" in refusal({**SMALL, "model": {"name": "m", "adapter": "none"}})["model.adapter"]
@@ -152,7 +152,7 @@ def test_a_section_of_another_method_is_refused(copying: None) -> None:
     assert "pre_training" not in dump(config)
 
 
-def test_common_fields_that_a_method_does_not_use_are_said(copying: None) -> None:
+def test_unused_common_fields_are_reported(copying: None) -> None:
     """No setting is dropped silently, and GRPO's rules apply only to GRPO."""
     training = {"batch_size": 3, "gradient_accumulation_steps": 1, "num_generations": 8}
     assert set(refusal({**SMALL, "training": training})) == {"training.num_generations"}

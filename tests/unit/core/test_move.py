@@ -252,7 +252,7 @@ def test_a_copy_that_is_not_the_same_is_not_swapped(tmp_path: Path, monkeypatch:
     check_ended(there, moved=False)
 
 
-def test_what_changes_during_the_copy_moves_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_changes_during_the_copy_move_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Viewed pages write indexes, and the trash deletes expired items."""
     only_copies(monkeypatch)
     there = scene(tmp_path, "away", copied=True)
@@ -276,7 +276,7 @@ def test_what_changes_during_the_copy_moves_too(tmp_path: Path, monkeypatch: pyt
     assert "run/checkpoints/weights" not in found
 
 
-def test_what_changes_without_end_stays(tmp_path: Path) -> None:
+def test_a_folder_that_keeps_changing_stays(tmp_path: Path) -> None:
     """A copy that never matches the original is not used."""
     (tmp_path / "to").mkdir()
     (tmp_path / "from").mkdir()

@@ -80,7 +80,7 @@ def test_a_process_is_found_by_number_start_and_boot() -> None:
     assert find(Identity(0, me.started)) is find(Identity(1, 0.0)) is None
 
 
-def test_a_strangers_group_is_not_swept_away(launcher: LocalLauncher, job: JobDir) -> None:
+def test_another_programs_group_is_not_killed(launcher: LocalLauncher, job: JobDir) -> None:
     """An old group number that another program uses now, in this boot and after a restart."""
     group, stranger = left_behind()
     try:
@@ -91,7 +91,7 @@ def test_a_strangers_group_is_not_swept_away(launcher: LocalLauncher, job: JobDi
         os.kill(stranger, signal.SIGKILL)
 
 
-def test_what_a_vanished_worker_left_is_swept_away(launcher: LocalLauncher, job: JobDir) -> None:
+def test_leftovers_of_a_vanished_worker_are_killed(launcher: LocalLauncher, job: JobDir) -> None:
     """The control of the test above: a process that was started for this job."""
     group, child = left_behind(**{JOB: str(job.path)})
     launcher.sweep(handle_of(Identity(group, 1000.0, boot())), job)

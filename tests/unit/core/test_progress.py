@@ -37,7 +37,7 @@ def test_one_that_ends_between_two_looks_is_not_called_failed(
 
 
 @KINDS
-def test_one_that_is_gone_without_a_word_has_failed(module: Any, tmp_path: Path) -> None:
+def test_a_process_that_is_gone_without_a_final_status_has_failed(module: Any, tmp_path: Path) -> None:
     """Another process may have its number now."""
     write_progress(tmp_path, module.Progress(state="working", **{**OWN, "pid_started": 1.0}))
     found = module.read_progress(tmp_path)
@@ -68,7 +68,7 @@ def test_a_disk_that_is_full_for_a_moment_is_tried_again(tmp_path: Path, monkeyp
     assert (word.state, word.message) == ("done", "On")
 
 
-def test_a_stop_ends_the_process_and_leaves_a_last_word(tmp_path: Path) -> None:
+def test_a_stop_ends_the_process_and_leaves_a_final_status(tmp_path: Path) -> None:
     """Another process with its number is left alone, and one that ended by itself keeps its report."""
     process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
     started = psutil.Process(process.pid).create_time()

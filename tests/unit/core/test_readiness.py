@@ -181,7 +181,7 @@ def test_each_fault_is_one_entry_beside_its_field(
     assert words in entry.message
 
 
-def test_what_the_device_cannot_do_blocks_and_what_has_no_effect_is_a_note() -> None:
+def test_unsupported_settings_block_and_those_without_effect_are_notes() -> None:
     assert found(model={"load_in_4bit": True}).state is State.NOT_READY
     noted = found(training={"num_epochs": 2})
     assert [problem.severity for problem in noted.problems] == [Severity.NOTE]
@@ -205,7 +205,7 @@ def test_a_missing_answer_column_is_not_blamed_on_the_reward() -> None:
     assert entry.field == "dataset.response_field"
 
 
-def test_faults_that_do_not_follow_from_each_other_are_all_said() -> None:
+def test_independent_problems_are_all_reported() -> None:
     listed = found(with_rows(unreadable=400, long_references=400)).problems
     assert [problem.field for problem in listed] == ["reward", "training.max_new_tokens"]
 
@@ -271,7 +271,7 @@ def test_a_fix_mends_what_it_is_offered_for(facts: Facts, changes: dict[str, Any
     parse(data)
 
 
-def test_too_few_rows_to_hold_any_out_is_said_without_a_button() -> None:
+def test_too_few_rows_to_hold_out_is_reported_without_a_button() -> None:
     entry = only(found(with_rows(held_out=2, rows=20)))
     assert entry.fix is None
     assert "only 20 rows. Add more rows." in entry.message
@@ -324,7 +324,7 @@ def copied(facts: Facts = GOOD, **changes: Any) -> Readiness:
         ),
     ],
 )
-def test_what_is_wrong_with_rows_that_are_learned(
+def test_problems_with_learned_rows(
     monkeypatch: pytest.MonkeyPatch,
     facts: Facts,
     changes: dict[str, Any],
@@ -338,7 +338,7 @@ def test_what_is_wrong_with_rows_that_are_learned(
     assert words in entry.message
 
 
-def test_what_is_said_of_written_answers_is_not_said_of_rows_that_are_learned(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_checks_of_generated_answers_are_skipped_for_learned_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither is the warm-up, which the method does not have."""
     install(monkeypatch)
     facts = with_rows(long_references=400, unreadable=400, missing=("tests",), held_out=12)

@@ -30,14 +30,14 @@ def test_a_folder_that_cannot_be_written_to_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["nonsense", "sqlite:////no/such/folder/x.db", "damaged"])
-def test_a_database_that_cannot_be_used_is_said(tmp_path: Path, kind: str) -> None:
+def test_an_unusable_database_is_reported(tmp_path: Path, kind: str) -> None:
     """An invalid address, a path that cannot be opened, a file that is not a database."""
     (tmp_path / "x.db").write_bytes(b"no database" * 100)
     with pytest.raises(Unavailable, match="DATABASE_URL"):
         Database(f"sqlite:///{tmp_path / 'x.db'}" if kind == "damaged" else kind)
 
 
-def test_commands_say_it_in_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_commands_report_it_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     """`flask --app flask_app …` shows no traceback either."""
     monkeypatch.setenv("PORT", "abc")
     with pytest.raises(click.ClickException, match="PORT is 'abc'"):

@@ -124,7 +124,7 @@ def test_a_warm_up_teaches_the_references_length() -> None:
     assert with_it[0] / LOW - shown < without[0] / LOW
 
 
-def test_what_is_not_known_well_is_not_said() -> None:
+def test_uncertain_durations_are_not_shown() -> None:
     """An unknown number of steps, a large model, another engine or number format, answers of any length."""
     assert rough_seconds(BARE, config("sft", max_steps=None), 1.0, None, TOKENS) is None
     assert rough_seconds(BARE, config(), 7.0, 64, TOKENS) is None

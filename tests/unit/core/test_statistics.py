@@ -104,7 +104,7 @@ def test_ties_change_nothing_of_the_exact_test() -> None:
     assert sign_flip([0.2, 1.0, -0.2, 1.0]) == pytest.approx(sign_flip([0.2, 0.0, 1.0, 0.0, -0.2, 1.0, 0.0]))
 
 
-def test_what_decimals_leave_of_a_tie_is_a_tie() -> None:
+def test_rounding_errors_do_not_break_ties() -> None:
     """Tenths are tested like the integers behind them, although their sums are not exact."""
     tenths = [1, 2, -3, 7, -7, 12, -2, 5]
     assert sign_flip([tenth / 10 for tenth in tenths]) == sign_flip(tenths)

@@ -31,7 +31,7 @@ def check(path: Path, *options: str, **env: str) -> subprocess.CompletedProcess[
     return subprocess.run(command, env={"PATH": os.environ["PATH"], **env}, capture_output=True, text=True, check=False)
 
 
-def test_a_missing_compiler_is_said_within_a_second_with_the_command(tmp_path: Path) -> None:
+def test_a_missing_compiler_is_reported_within_a_second_with_the_command(tmp_path: Path) -> None:
     """Nothing is created before the compiler check."""
     empty = tmp_path / "bin"
     empty.mkdir()
@@ -46,7 +46,7 @@ def test_a_missing_compiler_is_said_within_a_second_with_the_command(tmp_path: P
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 1
 
 
-def test_missing_header_files_of_python_are_said_with_the_command(
+def test_missing_python_header_files_are_reported_with_the_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A compiler alone cannot build what needs Python's header files."""
@@ -56,9 +56,7 @@ def test_missing_header_files_of_python_are_said_with_the_command(
     assert "-dev" in found[0]
 
 
-def test_a_sandbox_that_could_be_better_is_said_with_the_command(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_weak_sandbox_is_reported_with_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """After the installation; once installed, nothing is reported."""
     monkeypatch.setenv("PATH", str(tmp_path))
     (line,) = setup_checks.advice()

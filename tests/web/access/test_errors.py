@@ -77,7 +77,7 @@ def test_a_failure_says_what_happened_and_what_to_do(
 
 
 @pytest.mark.parametrize("status", sorted({*_TITLES} - {422}))
-def test_what_the_framework_refuses_has_words_of_ours(app: Flask, browser: Browser, status: int) -> None:
+def test_framework_errors_have_our_own_text(app: Flask, browser: Browser, status: int) -> None:
     """Every status that Flask and Werkzeug return has our own heading, explanation and next step."""
     failing(app, lambda: abort(status))
     found, title, heading, text = read(browser, "/fails")
@@ -89,7 +89,7 @@ def test_what_the_framework_refuses_has_words_of_ours(app: Flask, browser: Brows
     assert error["code"] != "error" or status == 500
 
 
-def test_a_status_without_words_of_its_own_still_has_a_page(app: Flask, browser: Browser) -> None:
+def test_an_unlisted_status_still_has_a_page(app: Flask, browser: Browser) -> None:
     """An unlisted status falls back to the framework's text."""
     failing(app, lambda: abort(418))
     status, title, heading, text = read(browser, "/fails")

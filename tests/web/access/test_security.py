@@ -146,7 +146,7 @@ def test_a_login_leads_nowhere_else(guarded: Flask, onward: str) -> None:
     assert browser.post("/login", form={"token": TOKEN, "next": onward}).location == "/"
 
 
-def test_guessing_tokens_locks_nobody_out(guarded: Flask) -> None:
+def test_guessing_tokens_locks_no_one_out(guarded: Flask) -> None:
     """After five wrong tokens, another wrong one is told how long to wait; the right one always works."""
     client = guarded.test_client()
     for _ in range(5):

@@ -52,7 +52,7 @@ def test_what_another_site_asks_for_is_not_compressed(browser: Browser, site: st
     assert (answer.status_code, "Content-Encoding" in answer.headers) == (200, packed)
 
 
-def test_a_cookie_without_word_of_who_asks_is_not_enough(browser: Browser, client: FlaskClient) -> None:
+def test_a_cookie_without_the_request_site_is_not_enough(browser: Browser, client: FlaskClient) -> None:
     """An old browser gets its page uncompressed; an API client, which has no cookie, gets compressed JSON."""
     browser.get("/help")
     old = browser.client.get("/help", base_url=browser.base, headers=GZIP)

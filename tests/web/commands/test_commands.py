@@ -71,7 +71,7 @@ def test_train_hands_the_run_to_a_server_that_is_there(live: Live, home: Home, t
     assert [(run["name"], run["status"]) for run in sessions] == [("from a file", "completed")]
 
 
-def test_a_reward_that_can_be_fooled_wants_a_flag(settings: Settings, home: Home, tmp_path: Path) -> None:
+def test_a_reward_that_can_be_fooled_needs_a_flag(settings: Settings, home: Home, tmp_path: Path) -> None:
     """Refused with the reason and the flag's name; with the flag it runs."""
     parts = {"type": "composite", "components": [{"name": "length"}]}
     file = config_file(tmp_path, json.dumps({**tiny("fooled"), "reward": parts}))

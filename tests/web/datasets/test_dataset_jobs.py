@@ -67,7 +67,7 @@ def test_an_upload_goes_on_where_it_broke_off(client: FlaskClient, home: Home) -
     assert sorted(path.name for path in (home.uploads / job).iterdir()) == ["data.idx", "data.jsonl", "info.json"]
 
 
-def test_more_than_was_said_or_than_is_accepted_is_refused(client: FlaskClient) -> None:
+def test_more_than_announced_or_accepted_is_refused(client: FlaskClient) -> None:
     """The size limit is enforced."""
     job = begun(client, b"x" * 10)
     assert send(client, job, b"x" * 11, 0).status_code == 413
@@ -91,7 +91,7 @@ def test_a_person_decides_on_bad_rows_after_seeing_them(client: FlaskClient) -> 
     assert (done.status_code, done.get_json()["rows"], done.get_json()["bad_rows"]) == (200, 300, 1)
 
 
-def test_a_large_file_is_read_by_a_process_of_its_own(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_file_is_read_in_a_separate_process(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
     """202, then progress, then a dataset; a broken file fails with a message and can be discarded."""
     monkeypatch.setattr(incoming, "SMALL", 100)
     job = begun(client, DATA)
@@ -150,7 +150,7 @@ def test_a_mapping_is_tried_kept_and_held_to_the_columns(client: FlaskClient) ->
     assert client.patch(f"/api/datasets/{made}", json={"name": " "}).status_code == 400
 
 
-def test_a_pattern_that_never_ends_is_refused_in_words(client: FlaskClient) -> None:
+def test_a_pattern_that_never_ends_is_refused_with_a_message(client: FlaskClient) -> None:
     """Catastrophic backtracking is cut off after a fraction of a second and does not block the server."""
     made = uploaded(client, json.dumps({"question": "q?", "answer": "a" * 50_000 + "!"}).encode())["id"]
     began = time.thread_time()

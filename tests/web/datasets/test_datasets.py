@@ -61,7 +61,7 @@ def test_a_file_is_uploaded_listed_looked_into_and_deleted(client: FlaskClient, 
         ("a.jsonl", b'{"question": "a", "answer": "b"}\n' * 2 + b"{oops}\n", "line 3: this line is not valid JSON"),
     ],
 )
-def test_a_file_that_cannot_be_used_is_refused_in_words(
+def test_an_unusable_file_is_refused_with_a_message(
     client: FlaskClient, home: Home, name: str, data: bytes, words: str
 ) -> None:
     """400 in the standard error format, with the line; nothing is kept."""
@@ -100,7 +100,7 @@ def small_disk(home: Home) -> Iterator[Path]:
 
 
 @pytest.mark.parametrize("rows", [20_000, 80_000])
-def test_a_full_disk_is_said_and_leaves_no_partial_file(small_disk: Path, client: FlaskClient, rows: int) -> None:
+def test_a_full_disk_is_reported_and_leaves_no_partial_file(small_disk: Path, client: FlaskClient, rows: int) -> None:
     """Whether it fills up while the file is received or while its rows are written."""
     refused = upload(client, b'{"question": "a?", "answer": "some words to fill the disk"}\n' * rows)
     assert refused.status_code == 503
@@ -187,7 +187,7 @@ def test_the_exact_prompt_is_shown_or_why_not(client: FlaskClient) -> None:
     assert (refused.status_code, refused.get_json()["error"]["field"]) == (400, "dataset.instruction_field")
 
 
-def test_the_same_file_is_said_and_stored_once(client: FlaskClient, home: Home) -> None:
+def test_the_same_file_is_reported_and_stored_once(client: FlaskClient, home: Home) -> None:
     """The second upload returns the first dataset, in chunks too; it is stored again only on request."""
     first = upload(client, FIXTURE.read_bytes(), "shop.jsonl").get_json()
     again = upload(client, FIXTURE.read_bytes(), "other.jsonl")

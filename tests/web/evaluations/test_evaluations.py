@@ -140,7 +140,7 @@ def test_prompts_come_from_a_file_or_a_dataset(client: FlaskClient, services: Se
         ({"models": [BASE], "text": "Hi", "limit": 0}, "limit"),
     ],
 )
-def test_what_cannot_be_is_refused_with_its_field(client: FlaskClient, body: dict[str, Any], field: str) -> None:
+def test_impossible_requests_are_refused_with_the_field(client: FlaskClient, body: dict[str, Any], field: str) -> None:
     """Before anything is queued."""
     response = client.post("/api/evaluations/start", json=body)
     assert response.status_code in {400, 422}, response.json
@@ -185,7 +185,7 @@ def test_everything_can_be_taken_away(client: FlaskClient, compared: str) -> Non
     assert len((whole.json or {})["rows"]) == 30
 
 
-def test_what_was_answered_can_be_read_before_the_end(client: FlaskClient, services: Services, trained: str) -> None:
+def test_answers_can_be_read_before_the_end(client: FlaskClient, services: Services, trained: str) -> None:
     """Stopped in the middle of the second model: rows, a report on the complete pairs, and Resume."""
     evaluation_id = begin(client, BASE, f"session:{trained}", session_id=trained, limit=30)
     ran(services, evaluation_id, {0: set()})

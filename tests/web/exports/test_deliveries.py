@@ -168,7 +168,7 @@ def test_a_model_of_that_name_is_replaced_only_on_request(outside: Outside) -> N
     assert sum(method == "POST" and path.startswith("/api/blobs/") for method, path in outside.ollama.calls) == 1
 
 
-def test_what_ollama_says_of_a_refusal_is_passed_on(outside: Outside) -> None:
+def test_ollamas_reason_for_a_refusal_is_passed_on(outside: Outside) -> None:
     """A file that is not a GGUF, a file changed after the export, an adapter that Ollama does not accept."""
     path = outside.home.exports / EXPORT / "files" / "sums-Q4_K_M.gguf"
     path.write_bytes(b"JUNK" + GGUF[4:])
@@ -243,7 +243,7 @@ def test_a_repository_that_exists_is_not_written_over_unasked(outside: Outside) 
     assert outside.hub.repos["me/sums"].files["notes.txt"] == b"kept"
 
 
-def test_a_token_is_needed_and_told_to_nobody(outside: Outside, settings: Settings) -> None:
+def test_a_token_is_required_and_never_revealed(outside: Outside, settings: Settings) -> None:
     """Without one nothing starts; a read-only one gets a clear error; it is in no file, log or response."""
     without = create_app(settings)
     answer = without.test_client().post(f"/api/exports/{EXPORT}/deliveries", json={"to": "hub", "name": "sums"})

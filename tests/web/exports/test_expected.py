@@ -96,7 +96,7 @@ def test_a_base_model_that_is_not_here_has_rough_sizes_or_none(
     assert "temporarily needs" not in page
 
 
-def test_earlier_checks_on_this_machine_count_over_what_is_usual(
+def test_earlier_checks_on_this_machine_override_typical_values(
     client: FlaskClient, services: Services, home: Home
 ) -> None:
     """Checks of the same run outweigh those of others; unverified files do not count."""

@@ -239,7 +239,7 @@ def test_a_broken_export_says_why_and_offers_nothing(client: FlaskClient, servic
     assert 'data-testid="download"' not in page
 
 
-def test_what_each_tensor_became_is_short() -> None:
+def test_the_tensor_summary_is_short() -> None:
     """Layers of the same type share one line; layers that differ are named."""
     tensors = {f"blk.{layer}.ffn_down.weight": "Q6_K" if layer in {0, 1, 5} else "Q4_K" for layer in range(6)}
     lines = tensor_lines({"token_embd.weight": "Q6_K", **tensors, "blk.0.attn_q.weight": "Q4_K"})

@@ -33,7 +33,7 @@ def page(client: FlaskClient, export_id: str) -> str:
     return client.get(f"/exports/{export_id}").get_data(as_text=True)
 
 
-def test_the_file_is_kept_and_said_to_be_unverified(client: FlaskClient, services: Services) -> None:
+def test_the_file_is_kept_and_marked_unverified(client: FlaskClient, services: Services) -> None:
     """On its page, in the list, the API and the terminal; it can be downloaded and chatted with."""
     export_id = unverified(client, services)
     view = client.get(f"/api/exports/{export_id}").json or {}
@@ -117,7 +117,7 @@ def test_a_database_made_again_knows_the_files(
     other.close()
 
 
-def test_what_would_only_repeat_is_not_the_first_button(client: FlaskClient, services: Services) -> None:
+def test_a_pointless_repetition_is_not_the_primary_button(client: FlaskClient, services: Services) -> None:
     """'Export again' is offered for a broken file, but is not the primary button."""
     session_id = start(client, tiny(max_steps=1))
     follow(services, session_id, "completed")

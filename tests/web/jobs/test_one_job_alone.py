@@ -43,7 +43,9 @@ def full(*_: Any, **__: Any) -> Any:
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-def test_a_bad_line_of_a_running_run_holds_nobody_up(client: FlaskClient, services: Services, home: Home) -> None:
+def test_a_bad_line_of_a_running_run_does_not_affect_others(
+    client: FlaskClient, services: Services, home: Home
+) -> None:
     """The other rows are shown, the run completes, the next one starts, and the server can restart."""
     with held(home.root):
         start(client, tiny(), session_id="first")

@@ -43,7 +43,7 @@ def test_a_crash_is_not_heard_of_where_the_safe_way_helps(process: ChatProcess, 
     assert (known(home).extra_buffers, known(home).learned) == (False, "SIGSEGV (signal 11)")
 
 
-def test_a_crash_either_way_is_said_with_what_to_do(process: ChatProcess, home: Home) -> None:
+def test_a_crash_either_way_is_reported_with_what_to_do(process: ChatProcess, home: Home) -> None:
     """Once; nothing is saved for the machine, since the file may be the cause."""
     events = ask(process, "smash now")
     assert [event["event"] for event in events] == ["error"]
@@ -62,7 +62,7 @@ def test_a_crash_amid_an_answer_makes_the_next_one_safe(process: ChatProcess, ho
     assert not known(home).extra_buffers
 
 
-def test_what_is_no_gguf_is_not_tried_again(process: ChatProcess, home: Home) -> None:
+def test_other_formats_are_not_retried(process: ChatProcess, home: Home) -> None:
     """Other libraries have no safe mode."""
     assert "memory" in ask(process, "crash now", "transformers")[0]["message"]
     assert known(home).extra_buffers

@@ -181,7 +181,7 @@ def test_a_gated_model_wants_a_token(
     assert ended(client, started(client, "someone/small-gated"))["state"] == "done"
 
 
-def test_a_full_disk_is_said_before_the_download(
+def test_a_full_disk_is_reported_before_the_download(
     client: FlaskClient, hub: Hub, monkeypatch: pytest.MonkeyPatch, home: Home
 ) -> None:
     """By the download process, which knows the size."""
@@ -235,7 +235,7 @@ def test_the_model_step_offers_the_download(browser: Browser, services: Services
     assert "Not on this machine" not in page
 
 
-def test_a_license_to_accept_is_said_with_what_it_takes(browser: Browser, services: Services, hub: Hub) -> None:
+def test_a_gated_license_is_reported_with_the_steps(browser: Browser, services: Services, hub: Hub) -> None:
     """Where to accept it, and whether a token is set."""
     browser.get("/new/model")
     browser.post("/new/model", form={"choice": "", "model.name": "someone/small-gated", "ui.setup": "recommended"})
@@ -251,7 +251,7 @@ def test_a_license_to_accept_is_said_with_what_it_takes(browser: Browser, servic
 @pytest.mark.parametrize(
     ("name", "words"), [("someone/mistyped", 'role="alert"'), ("someone/small-vision", "cannot train models")]
 )
-def test_what_cannot_be_trained_is_said_on_the_model_step(browser: Browser, hub: Hub, name: str, words: str) -> None:
+def test_untrainable_models_are_reported_on_the_model_step(browser: Browser, hub: Hub, name: str, words: str) -> None:
     """A name that does not exist, and a model that is not for text."""
     browser.get("/new/model")
     browser.post("/new/model", form={"choice": "", "model.name": name, "ui.setup": "recommended"})

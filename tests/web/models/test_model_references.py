@@ -14,7 +14,7 @@ from tests.conftest import tiny
 from tests.web.runs.test_runs import follow, start
 
 
-def test_a_trained_model_is_told_what_its_training_told_it(client: FlaskClient, services: Services) -> None:
+def test_a_trained_model_gets_its_training_prompts(client: FlaskClient, services: Services) -> None:
     """For a run and each checkpoint; a base model has none, and an unknown run is not found."""
     config = tiny("sums", max_steps=1)
     config["dataset"]["system_prompt"] = "Answer in {solution_start}{solution_end}."
@@ -27,7 +27,7 @@ def test_a_trained_model_is_told_what_its_training_told_it(client: FlaskClient, 
         training_prompt(services, "session:gone")
 
 
-def test_a_file_that_is_no_gguf_is_said_to_be_none(client: FlaskClient, tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_gguf_is_reported(client: FlaskClient, tmp_path: Path) -> None:
     """Before a process is started for it."""
     (tmp_path / "page.gguf").write_text("<html>not found</html>")
     body = {"model_path": str(tmp_path / "page.gguf"), "prompt": "hello"}

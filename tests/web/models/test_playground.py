@@ -148,7 +148,7 @@ def test_what_names_no_model_is_refused(
         services.models.resolve(reference)
 
 
-def test_what_the_runs_wrote_is_not_read_for_their_system_prompts(
+def test_system_prompts_are_found_without_reading_the_runs_answers(
     client: FlaskClient, services: Services, run: JobDir, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They are in the configurations; the answers of 20 long runs are gigabytes."""
@@ -250,7 +250,7 @@ def held(machine: Machine) -> list[str]:
     return [key.strip() for key in machine.pool.loaded]
 
 
-def test_each_model_has_a_process_of_its_own(machine: Machine) -> None:
+def test_each_model_has_its_own_process(machine: Machine) -> None:
     """As many as there are sides; the least recently used one is unloaded first."""
     for name in "abcd":
         ask(machine, name)

@@ -47,7 +47,7 @@ def test_two_rewards_on_the_same_completions(client: FlaskClient) -> None:
     assert set(answer["rewards"][0][0]["components"]) == {"numeric", "format"}
 
 
-def test_what_digits_mean_is_decided_by_the_dataset_and_told(client: FlaskClient) -> None:
+def test_the_meaning_of_digits_is_decided_by_the_dataset_and_shown(client: FlaskClient) -> None:
     """Try, test, adversarial check and page use the same decision, based on other rows than the current one."""
     rows = [{"question": f"{n}?", "options": ["4", "3", "2", "1"], "answer": str(n)} for n in (1, 2, 4)]
     data = "".join(json.dumps(row) + "\n" for row in rows).encode()
@@ -175,7 +175,7 @@ def test_the_page_before_the_start_loads_no_reward_model(app: Flask) -> None:
     assert app.extensions["tunesmith"].bench.check(parse(config), fetch=True).unchecked == ""
 
 
-def test_what_a_judge_cost_is_shown_on_the_bench(
+def test_a_judges_cost_is_shown_on_the_test_page(
     client: FlaskClient, app: Flask, judge_endpoint: JudgeEndpoint
 ) -> None:
     """Requests, tokens and cost, in the API and on the page; cached answers cost nothing."""
@@ -196,7 +196,7 @@ def test_what_a_judge_cost_is_shown_on_the_bench(
     )
 
 
-def test_what_judges_cost_a_run_stands_among_its_figures(app: Flask) -> None:
+def test_the_cost_of_judges_is_among_a_runs_figures(app: Flask) -> None:
     """Every row counts, including repeated steps; a run without a judge has no such tile."""
     found = app.extensions["tunesmith"]
     program = app.test_client()
@@ -336,7 +336,7 @@ def test_the_check_before_a_start_is_quick(app: Flask) -> None:
     assert time.process_time() - started < 3
 
 
-def test_the_protection_is_a_word_and_the_rest_is_folded(client: FlaskClient) -> None:
+def test_the_protection_is_one_word_and_the_rest_is_collapsed(client: FlaskClient) -> None:
     """On pages with a code editor; Settings shows everything, and so do those pages where code is refused."""
     force = protection()
     for url in ("/rewards", "/rewards/new-one"):

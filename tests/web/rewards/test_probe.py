@@ -76,7 +76,7 @@ def ended(services: Services, probe_id: str) -> None:
     services.database.update(probe_id, state=str(JobState.COMPLETED))
 
 
-def test_what_a_check_found_comes_into_an_open_page(browser: Browser, client: FlaskClient, services: Services) -> None:
+def test_an_open_page_shows_the_result_of_a_check(browser: Browser, client: FlaskClient, services: Services) -> None:
     """Verdict and answers are in live-updated parts that exist from the start."""
     probe_id = client.post("/api/probe/start", json=probe_body()).get_json()["probe_id"]
     parts = ('id="probe-state" data-live', 'id="probe-fix" data-live', 'id="probe-answers" data-live')

@@ -233,7 +233,7 @@ def test_the_document_is_titled_by_the_progress(browser: Browser, services: Serv
     assert "<title>Training 3/6 · tiny · Tunesmith</title>" in text(browser, f"/runs/{RUN}")
 
 
-def test_a_run_at_work_offers_a_word_at_its_end(browser: Browser, services: Services) -> None:
+def test_a_running_run_offers_a_notification(browser: Browser, services: Services) -> None:
     """A finished run does not offer it."""
     make(services, JobState.RUNNING, [0.1] * 3, phase="train")
     assert 'id="notify"' in text(browser, f"/runs/{RUN}")

@@ -150,7 +150,7 @@ def test_the_log_is_shown_without_native_libraries_and_can_be_filtered(browser: 
     assert "No line contains" in main(browser, "?tab=log&q=llama")
 
 
-def test_the_settings_are_told_in_words_with_what_was_changed(browser: Browser, services: Services) -> None:
+def test_settings_are_shown_in_words_and_changes_are_marked(browser: Browser, services: Services) -> None:
     """No raw option values; a changed setting shows its default, and the JSON can be downloaded."""
     make(services, JobState.COMPLETED, [0.1], config=tiny(learning_rate=3e-5, max_new_tokens=40))
     page = main(browser, "?tab=settings")
@@ -177,7 +177,7 @@ def test_settings_that_are_damaged_are_left_out(browser: Browser, services: Serv
 
 
 @pytest.mark.parametrize(("kl", "said"), [(0.41, "Above 0.1: watch"), (0.05, "")])
-def test_a_figure_out_of_range_says_so_in_words(browser: Browser, services: Services, kl: float, said: str) -> None:
+def test_a_figure_out_of_range_is_explained(browser: Browser, services: Services, kl: float, said: str) -> None:
     """On the overview, whatever the tile's position, and above the charts."""
     run = make(services, JobState.COMPLETED, [0.1, 0.2])
     writer = JsonlWriter(run.metrics)

@@ -146,7 +146,7 @@ def test_a_failed_run_says_why(client: FlaskClient, services: Services) -> None:
     assert run.job.resumable
 
 
-def test_a_worker_that_dies_before_its_first_word_is_crashed_with_its_log(
+def test_a_worker_that_dies_before_its_first_status_is_crashed_with_its_log(
     client: FlaskClient, services: Services
 ) -> None:
     """The error contains the last lines of its log."""

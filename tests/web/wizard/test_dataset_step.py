@@ -236,7 +236,7 @@ def test_prompts_and_markers_are_kept_by_name_and_used_again(browser: Browser, d
     assert "<option>brief</option>" not in browser.get("/new/dataset").get_data(as_text=True)
 
 
-def test_preparation_and_a_template_of_ones_own_are_part_of_the_step(app: Flask, browser: Browser, draft: Any) -> None:
+def test_preparation_and_a_custom_template_are_part_of_the_step(app: Flask, browser: Browser, draft: Any) -> None:
     """Switches reach the configuration; a custom chat template shows in the prompt, and a broken one says why."""
     browser.get("/new/model")
     browser.post(

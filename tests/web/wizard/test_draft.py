@@ -123,7 +123,7 @@ def test_a_row_that_is_no_number_is_the_first(browser: Browser, services: Servic
     ],
 )
 @pytest.mark.parametrize("section", ["model", "dataset", "training", "reward"])
-def test_a_configuration_with_anything_in_a_section_can_be_looked_at(
+def test_a_configuration_with_an_invalid_section_can_be_viewed(
     browser: Browser, services: Services, section: str, odd: Any
 ) -> None:
     """An invalid section counts as empty."""

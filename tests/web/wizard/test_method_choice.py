@@ -98,7 +98,7 @@ def test_what_a_file_says_stays(browser: Browser, services: Services) -> None:
     assert services.wizard.config() == config
 
 
-def test_suggested_values_are_nobodys_choice_again(browser: Browser, services: Services) -> None:
+def test_reset_values_count_as_suggested_again(browser: Browser, services: Services) -> None:
     """After the button that resets them."""
     suggested = training(services)
     Tab(browser, "configuration").send(training__max_steps="41")

@@ -79,7 +79,7 @@ def test_no_probe_is_offered_or_started(copied: None, browser: Browser, services
     assert services.database.unfinished() == []
 
 
-def test_a_draft_that_was_not_looked_through_is_led_past_the_reward(browser: Browser, services: Services) -> None:
+def test_an_unfinished_draft_skips_the_reward_step(browser: Browser, services: Services) -> None:
     """Once the other steps are done."""
     services.wizard.put(method="imitate", dataset={"source": "generated:arithmetic"})
     for step in ("model", "dataset", "configuration"):
@@ -142,7 +142,7 @@ def test_no_page_speaks_of_a_reward(copied: None, browser: Browser) -> None:
     assert "let a reward find" not in browser.get("/new/dataset").text
 
 
-def test_a_method_that_learns_from_answers_wants_their_column(
+def test_a_method_that_learns_from_answers_needs_their_column(
     browser: Browser, services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The problem is shown at the field; a method that needs no answers reports none."""

@@ -201,7 +201,9 @@ def test_a_start_leads_to_the_run(browser: Browser, services: Services) -> None:
         ("training.top_p", "7", "Enter a value of at most 1."),
     ],
 )
-def test_a_wrong_number_is_told_what_to_enter(browser: Browser, field: str, typed: str, words: str) -> None:
+def test_an_invalid_number_gets_a_message_with_the_valid_range(
+    browser: Browser, field: str, typed: str, words: str
+) -> None:
     """The field keeps the input; the API's messages, which repeat it, are for developers."""
     page_of(browser)
     browser.post("/new/configuration", form={field: typed, "action": "save"})

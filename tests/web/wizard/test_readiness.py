@@ -163,7 +163,7 @@ def test_a_first_visit_finds_nothing_wrong(browser: Browser) -> None:
     assert page.count("(Done)") == 1
 
 
-def test_a_dataset_that_was_left_out_is_said_where_continue_was_pressed(browser: Browser) -> None:
+def test_a_missing_dataset_is_reported_where_continue_was_clicked(browser: Browser) -> None:
     sent = choose(browser)
     assert sent.location.endswith("/new/dataset")
     assert "Choose a dataset." in browser.get("/new/dataset").text
@@ -264,7 +264,7 @@ def test_the_probes_advice_is_a_button(browser: Browser, client: FlaskClient, se
     assert "apply-probe" not in browser.get(f"/probe/{first}").text
 
 
-def test_what_a_person_reads_names_no_field_and_no_flag(browser: Browser, services: Services) -> None:
+def test_user_messages_name_no_field_and_no_flag(browser: Browser, services: Services) -> None:
     """In the list of setups and in a refused start."""
     services.configs.save("mine", TINY)
     page = browser.get("/configs").text

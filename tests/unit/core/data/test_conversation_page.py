@@ -228,7 +228,7 @@ def test_a_thought_is_not_the_answer(case: Thought) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(CATALOGUE))
-def test_a_thought_that_never_ends_earns_nothing_from_what_looks_at_answers(name: str) -> None:
+def test_an_unfinished_thought_earns_nothing_from_answer_rewards(name: str) -> None:
     """For any reward and any setting of where to look; nothing has to be run or called for that."""
     info = CATALOGUE[name]
     params: dict[str, Any] = {"numeric": {"where": "anywhere"}, "reward_model": {"model": "none/none"}}.get(name, {})

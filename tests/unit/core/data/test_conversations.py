@@ -198,7 +198,7 @@ def test_a_thought_of_the_reference_is_working_out() -> None:
     )
 
 
-def test_an_image_is_said_and_not_dropped() -> None:
+def test_an_image_is_reported_and_not_dropped() -> None:
     """Text parts are joined; a row with anything else is skipped and counted."""
     text = [{"type": "text", "text": "What is "}, {"type": "text", "text": "this?"}]
     image = [*text, {"type": "image_url", "image_url": {"url": "data:…"}}]
@@ -288,14 +288,14 @@ def test_a_template_with_tools_is_given_them() -> None:
         assert "<tool_response>\n18 C\n</tool_response>" in found.text
 
 
-def test_a_template_that_wants_arguments_as_text_gets_text() -> None:
+def test_a_template_that_needs_text_arguments_gets_text() -> None:
     """In DeepSeek's format, where an object would be an error."""
     found = show(asked(mapped(TOOL_ROW)), TEXTUAL, {})
     assert "calls" not in found.changes
     assert '[call]weather {"city": "Paris", "days": 2}' in found.text
 
 
-def test_what_a_template_cannot_show_is_told_in_text_and_counted() -> None:
+def test_unsupported_parts_are_rendered_as_text_and_counted() -> None:
     """Functions in the system message, calls and results as text, and nothing is lost."""
     found = show(asked(mapped(TOOL_ROW)), CHATML, {})
     assert found.changes == ("tools", "calls")
@@ -318,7 +318,7 @@ def test_a_template_without_a_system_role_gets_it_in_the_question() -> None:
     assert show(asked(row, "Add."), silent, {}).text == "[user]Add.\n\n2+2?"
 
 
-def test_a_template_that_wants_turns_gets_turns() -> None:
+def test_a_template_that_needs_alternating_turns_gets_them() -> None:
     """Consecutive messages of one role are joined; a conversation that starts with the assistant is refused."""
     twice = Conversation(tuple({"role": "user", "content": text} for text in ("Hello.", "2+2?")))
     found = show(twice, STRICT, SPECIAL)

@@ -51,7 +51,7 @@ def test_rendering_is_what_transformers_renders(template: str) -> None:
     assert prompts.render(TALK, template, SPECIAL) == theirs[0]
 
 
-def test_the_built_in_models_prompt_is_what_its_tokenizer_makes() -> None:
+def test_the_built_in_models_prompt_matches_its_tokenizer() -> None:
     """The real model's template, special tokens and token count, in two ways."""
     folder = PROJECT / "cache" / "models" / "smollm2-135m-instruct"
     if not (folder / "tokenizer.json").is_file():
@@ -83,7 +83,7 @@ def test_the_built_in_models_prompt_is_what_its_tokenizer_makes() -> None:
         "{% for a in range(99999) %}{{ 'x' * 1000 }}{% endfor %}",
     ],
 )
-def test_a_template_that_is_broken_or_hostile_is_an_error_in_words(template: str) -> None:
+def test_a_broken_or_hostile_template_is_a_clear_error(template: str) -> None:
     """An untrusted template raises nothing but InvalidInput."""
     with pytest.raises(InvalidInput, match="chat template") as refused:
         prompts.render(TALK, template, {})

@@ -77,7 +77,7 @@ def test_real_rows_come_back_as_they_were(tmp_path: Path) -> None:
         ("a.parquet", b"PAR1" + b"x" * 200, "Parquet file is damaged"),
     ],
 )
-def test_what_cannot_be_used_is_refused_with_its_line_and_leaves_nothing(
+def test_unusable_files_are_refused_with_the_line_and_leave_nothing(
     tmp_path: Path, name: str, data: bytes, words: str
 ) -> None:
     """Each problem has its own message, and the folder is as empty as before."""
@@ -121,7 +121,7 @@ def test_a_row_that_is_no_text_is_refused(tmp_path: Path, monkeypatch: pytest.Mo
     assert list(tmp_path.iterdir()) == there
 
 
-def test_a_full_disk_is_said_and_leaves_nothing(tmp_path: Path) -> None:
+def test_a_full_disk_is_reported_and_leaves_nothing(tmp_path: Path) -> None:
     """The stream simulates a disk that fills up during the upload."""
 
     class Full(io.BytesIO):
@@ -286,7 +286,7 @@ def test_columns_have_a_limit_for_all_rows_together(tmp_path: Path) -> None:
         keep(tmp_path, json.dumps({"question": "a?", "n" * 201: 1}).encode())
 
 
-def test_a_heading_is_counted_before_its_names_are_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_column_names_are_counted_before_they_are_made_unique(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Too many names are refused without any further work; duplicates cost one step each."""
     seen: list[int] = []
     monkeypatch.setattr(reading, "unique", lambda names: seen.append(len(names)))
@@ -295,7 +295,7 @@ def test_a_heading_is_counted_before_its_names_are_told_apart(tmp_path: Path, mo
     assert seen == []
 
 
-def test_names_that_are_alike_are_counted_on() -> None:
+def test_duplicate_names_are_numbered() -> None:
     """Twenty thousand equal names become unique, even if some of the new names are taken."""
     names = reading.unique(["a"] * 20_000)
     assert (len(set(names)), names[-1]) == (20_000, "a (20000)")

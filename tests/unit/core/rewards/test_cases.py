@@ -160,7 +160,7 @@ def test_what_a_reference_names_is_decided_once_for_all_rows(kind: str, way: str
                 assert total.total == value, (row, answer, total)
 
 
-def test_what_is_set_is_not_decided_and_what_is_open_is_said() -> None:
+def test_explicit_settings_win_and_ambiguity_is_reported() -> None:
     """An explicit setting overrides the rows; an ambiguous dataset is reported."""
     rows = [{"choices": ["red", "blue", "green"], "response": "1"}] * 3
     reward = {"type": "composite", "components": [{"name": "choice", "params": {"reference": "from_1"}}]}

@@ -89,7 +89,7 @@ def test_an_expression_is_not_the_number_in_it() -> None:
     assert totals == [0] * len(wrong) + [1] * len(right)
 
 
-def test_math_reads_percent_signs_and_decimal_commas_as_it_is_told() -> None:
+def test_math_reads_percent_signs_and_decimal_commas_as_configured() -> None:
     """Like the numeric reward, in answers and references alike."""
     assert [earned("math", "50 %", "0.5", percent=way) for way in ("ignore", "fraction")] == [0, 1]
     assert earned("math", "3,50", "3,5", decimal="comma") == 1

@@ -57,7 +57,7 @@ def test_a_half_character_in_a_reason_is_written_all_the_same(tmp_path: Path) ->
     "returned",
     ["{10**5000: 1}", "{1: chr(0xd800)}", "[[[]] * 3] * 3", "10**6000", "{(1, 2): {3}}", "float('nan')", "b'x' * 99"],
 )
-def test_a_program_that_returns_something_odd_costs_itself_alone(returned: str) -> None:
+def test_a_program_that_returns_something_odd_affects_only_itself(returned: str) -> None:
     """A right program beside it earns the same as alone."""
     row = {"input_output": {"inputs": [[1]], "outputs": [2], "fn_name": "f"}}
     texts = ["def f(x):\n    return x + 1", f"def f(x):\n    return {returned}"]
@@ -86,7 +86,7 @@ def test_a_batch_that_fails_is_scored_one_by_one(monkeypatch: pytest.MonkeyPatch
 
 
 @boxed
-def test_what_is_no_number_is_refused_with_the_reason_and_none_is_no_opinion() -> None:
+def test_non_numbers_are_refused_with_the_reason_and_none_is_no_score() -> None:
     """NaN and infinities are reported as errors; None is a deliberate 'no score'."""
     source = "def reward(completion, prompt, row):\n    return {'nan': float('nan'), 'inf': float('inf'), 'two': 2, 'none': None, 'why': (None, 'not mine'), 'list': [1.0, 1.0], 'good': 1}[completion]"
     nan, inf, two, none, why, several, good = earned(source, ["nan", "inf", "two", "none", "why", "list", "good"])
@@ -136,7 +136,7 @@ def test_no_opinion_leaves_an_answer_out_of_its_group(normalise: bool) -> None:
         "def other(completions):\n    return [0.0]\ndef reward(completions, answer):\n    return [float(a in c) for c, a in zip(completions, answer)]",
     ],
 )
-def test_a_reward_in_trl_s_form_scores_as_it_does_there(source: str) -> None:
+def test_a_trl_reward_scores_as_in_trl(source: str) -> None:
     """Plain completions, conversations, columns by their usual or the dataset's names."""
     assert own.problem(source) is None
     right, wrong = earned(source, ["It is Paris.", "It is Lyon."], {"response": "Paris", "city": "Paris"})
@@ -144,7 +144,7 @@ def test_a_reward_in_trl_s_form_scores_as_it_does_there(source: str) -> None:
 
 
 @boxed
-def test_a_reward_in_trl_s_form_may_have_no_opinion_and_says_what_is_wrong() -> None:
+def test_a_trl_reward_may_give_no_score_and_reports_errors() -> None:
     """None in its list is None; a list of the wrong length is an error with a reason."""
     (silent,) = earned("def f(completions, **kwargs):\n    return [None for _ in completions]", ["x"])
     assert silent.value is NO_OPINION
@@ -163,7 +163,7 @@ def test_a_reward_in_trl_s_form_may_have_no_opinion_and_says_what_is_wrong() -> 
         ("def f(texts):\n    return 1.0", "there is no 'def reward"),
     ],
 )
-def test_what_cannot_be_called_is_refused_with_the_lines_to_change(source: str, words: str) -> None:
+def test_an_uncallable_reward_is_refused_with_the_lines_to_change(source: str, words: str) -> None:
     """Before training starts, not as a flat reward."""
     assert words in str(own.problem(source))
     with pytest.raises(InvalidConfig) as refused:

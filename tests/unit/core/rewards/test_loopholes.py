@@ -73,7 +73,7 @@ def test_the_rewards_that_check_truth_are_not_fooled(name: str, rows: list[dict[
     assert not report.warnings
 
 
-def test_comments_do_not_tell_the_checker_of_style_what_to_see() -> None:
+def test_comments_cannot_silence_the_style_checker() -> None:
     """A messy program earns the same with any linter comment as without, and 'hushed' is tried."""
     style = CATALOGUE["style"].batch
     assert style is not None
@@ -98,7 +98,7 @@ def test_comments_do_not_tell_the_checker_of_style_what_to_see() -> None:
     assert "hushed" not in fooled(report)
 
 
-def test_the_suggestion_looks_at_the_whole_answer_and_not_at_what_a_rule_took_out() -> None:
+def test_the_suggestion_uses_the_whole_answer_not_the_extracted_part() -> None:
     """GSM8K with its usual mapping, which keeps only the number after ####, needs 'math', not 'arithmetic'."""
     rows = [{"instruction": "?", "response": "72", "full_response": "48 + 24 = 72\n#### 72"}] * 5
     assert suggest(rows, MARKERS)[0]["preset_name"] == "math"

@@ -133,7 +133,7 @@ def test_a_program_cannot_hide_how_its_time_grows(generator: str, program: str) 
 @pytest.mark.parametrize(
     "changed", [{"sizes": "4000, 16000"}, {"sizes": [16000, 16000]}, {"sizes": None}, {"max_power": "line"}]
 )
-def test_a_row_that_cannot_be_measured_costs_itself_alone(changed: dict[str, Any]) -> None:
+def test_a_row_that_cannot_be_measured_affects_only_itself(changed: dict[str, Any]) -> None:
     """The message says what the row needs; its neighbor, with sizes from a CSV, is measured."""
     batch = CATALOGUE["algorithm"].batch
     assert batch is not None

@@ -146,7 +146,7 @@ def test_numeric_tolerance_is_a_difference() -> None:
     assert scored("numeric", solution("3.14"), "3.16", tolerance=0.01) == 0
 
 
-def test_a_reference_without_a_number_is_said_to_be_one() -> None:
+def test_a_reference_without_a_number_is_reported() -> None:
     """The reason blames the reference, which explains a flat reward."""
     score = CATALOGUE["numeric"].function(solution("72"), "", {"response": "Paris"}, markers=MARKERS)
     assert score == Score(0.0, "The reference answer is not a number, so there is nothing to compare with.")
@@ -161,7 +161,7 @@ def test_forty_repetitions_of_a_marker_do_not_beat_one() -> None:
         assert scored("format", marker * 40) == 0
 
 
-def test_format_wants_order_content_and_an_end() -> None:
+def test_format_needs_order_content_and_an_end() -> None:
     """Out of order or empty earns only a share; text after the solution costs a tenth."""
     assert scored("format", "</SOLUTION>4<SOLUTION><end_working_out><start_working_out>") == 0.5
     assert scored("format", solution(" ")) == 0.5

@@ -30,7 +30,7 @@ def test_a_field_names_its_default_and_usual_range() -> None:
     assert form_field("training", "optim", {}, {}).facts == ""
 
 
-def test_a_folded_group_leaves_out_what_is_not_set() -> None:
+def test_a_collapsed_group_omits_unset_values() -> None:
     assert form_field("training", "min_p", {}, {}).shown == ""
     assert form_field("grpo", "kl_penalty", {"kl_penalty": 0.01}, {}).shown == "KL penalty: 0.01"
 

@@ -28,7 +28,7 @@ def test_every_kind_has_an_entry() -> None:
 
 
 @pytest.mark.parametrize("kind", JobKind)
-def test_what_is_told_and_shown_are_facts(kind: JobKind) -> None:
+def test_events_and_pages_use_existing_fields(kind: JobKind) -> None:
     """A misspelled name would fail with the first job of that kind."""
     known = {field.name for field in fields(JobFacts)} | {
         name for name, value in vars(JobFacts).items() if isinstance(value, property)

@@ -78,7 +78,7 @@ def test_a_stop_that_was_asked_for_stays_shown(stage: Stage, reader: Reader) -> 
     assert (status and status.state, stage.job("one").state) == (JobState.STOPPED, "stopping")
 
 
-def test_a_file_that_was_written_anew_is_read_from_its_start(stage: Stage, reader: Reader) -> None:
+def test_a_rewritten_file_is_read_from_its_start(stage: Stage, reader: Reader) -> None:
     """It is shorter than what was already read."""
     stage.rows("one", 1, 2, 3)
     reader.poll()

@@ -62,7 +62,7 @@ def test_a_second_job_of_one_id_leaves_the_first_alone(stage: Stage) -> None:
     assert run_dir.config.is_file()
 
 
-def test_what_waits_or_runs_is_neither_resumed_nor_deleted(stage: Stage) -> None:
+def test_a_queued_or_running_job_is_neither_resumed_nor_deleted(stage: Stage) -> None:
     """Resume changes nothing, Delete says what to do first."""
     stage.add("one")
     for state in ("queued", "running"):
@@ -74,7 +74,7 @@ def test_what_waits_or_runs_is_neither_resumed_nor_deleted(stage: Stage) -> None
 
 
 @pytest.mark.parametrize("state", ["stopping", "completed"])
-def test_what_cannot_go_on_says_so(stage: Stage, state: str) -> None:
+def test_a_job_that_cannot_continue_says_so(stage: Stage, state: str) -> None:
     """A job that is stopping would lose what it is saving."""
     stage.add("one", state=state)
     with pytest.raises(Conflict, match="Only a run that was stopped, failed or crashed"):

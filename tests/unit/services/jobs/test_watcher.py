@@ -51,7 +51,7 @@ def test_one_job_at_a_time_in_the_order_of_the_queue(stage: Stage) -> None:
     assert stage.state("one", "two") == ["completed", "starting"]
 
 
-def test_a_worker_that_does_not_leave_after_its_last_word_is_ended(stage: Stage) -> None:
+def test_a_worker_that_lingers_after_its_final_status_is_killed(stage: Stage) -> None:
     """It gets twenty seconds; the next job waits for its exit in any case."""
     for name in ("one", "two"):
         stage.add(name)
@@ -129,7 +129,7 @@ def test_a_worker_that_cannot_be_started_fails_and_the_next_one_starts(
 # --- one job ---
 
 
-def test_a_worker_that_leaves_with_its_last_word_did_not_vanish(stage: Stage) -> None:
+def test_a_worker_that_exits_right_after_its_final_status_did_not_vanish(stage: Stage) -> None:
     """However close together the two are."""
     running(stage)
     stage.say("one", JobState.COMPLETED, message="Done")
@@ -178,7 +178,7 @@ def test_stop_now_is_pressed_after_a_while(stage: Stage) -> None:
     assert stage.state("one") == ["stopped"]
 
 
-def test_an_earlier_starts_last_word_ends_nothing(stage: Stage) -> None:
+def test_an_earlier_starts_final_status_ends_nothing(stage: Stage) -> None:
     """It stays in the file until the new worker writes."""
     running(stage)
     stage.say("one", JobState.STOPPED)
@@ -192,7 +192,7 @@ def test_an_earlier_starts_last_word_ends_nothing(stage: Stage) -> None:
     assert stage.state("one") == ["running"]
 
 
-def test_a_phase_is_told_in_the_one_word_that_programs_know(stage: Stage) -> None:
+def test_a_phase_is_sent_as_the_status_that_api_clients_know(stage: Stage) -> None:
     """Internally, a job runs and has a phase; a stop is shown in any phase, and an ended job has none."""
     running(stage)
     stage.say("one", JobState.RUNNING, phase="evaluate")

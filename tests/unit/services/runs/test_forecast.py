@@ -114,7 +114,7 @@ def test_a_long_silence_is_a_stall_only_within_a_phase_that_has_rows() -> None:
 
 
 @pytest.mark.parametrize("phase", ["", "of a later version"])
-def test_a_phase_without_rows_of_its_own_is_not_silent(phase: str) -> None:
+def test_a_phase_without_rows_is_not_silent(phase: str) -> None:
     """The worker's phase is text in a file, which another version may have written."""
     at_work = AtWork(JobState.RUNNING, phase, 20, START + 10_000)
     assert forecast(rows_of(*steps(1, 5)), CONFIG, at_work).silent == 0

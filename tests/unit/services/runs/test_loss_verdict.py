@@ -103,7 +103,7 @@ def test_a_run_at_work_is_told_by_its_losses(rows: list[MetricRow], level: str, 
     assert (found.outcome, found.level, found.headline) == (Outcome.UNDER_WAY, level, headline)
 
 
-def test_the_first_evaluation_is_called_what_it_is() -> None:
+def test_the_first_evaluation_is_named_correctly() -> None:
     """Nothing is scored in such a run."""
     found = verdict([], JobState.RUNNING, Stored(config_of()), JobPhase.EVALUATE)
     assert found.headline == "Measuring the loss on held-out rows for comparison."
@@ -281,7 +281,7 @@ def test_a_run_whose_last_measurement_is_missing_is_not_judged_by_an_earlier_one
         (JobState.COMPLETED, [], "It finished without a training step, so it learned nothing.", Action.FIX),
     ],
 )  # fmt: skip
-def test_what_is_true_of_every_run_is_said_of_these(
+def test_verdicts_on_every_run_apply_to_these(
     state: JobState, rows: list[MetricRow], headline: str, action: Action
 ) -> None:
     """In the same words."""

@@ -41,7 +41,7 @@ def ran(services: Services) -> Services:
     return services
 
 
-def test_nothing_is_said_where_nothing_was_measured(services: Services, ran: Services) -> None:
+def test_nothing_is_estimated_without_measurements(services: Services, ran: Services) -> None:
     """Not for another device, a model of unknown size, or far from all measurements."""
     gpu = Device("cuda", "a GPU", 8 << 30, 8 << 30, bf16=True)
     assert speeds(ran, gpu).estimate(config(), 64) is None
@@ -90,7 +90,7 @@ def test_a_machine_whose_speed_is_known_tells_a_range(services: Services) -> Non
     assert speeds(services).rough(config("somebody/model"), 64, tokens) is None
 
 
-def test_a_reward_that_takes_time_of_its_own_keeps_it_unknown(services: Services) -> None:
+def test_a_slow_reward_keeps_the_duration_unknown(services: Services) -> None:
     assert set(CATALOGUE) >= SLOW_REWARDS
     judged = {"type": "composite", "components": [{"name": "judge", "params": {"model": "m", "rubric": "r"}}]}
     slow = parse({**dump(config(max_steps=40)), "reward": judged})

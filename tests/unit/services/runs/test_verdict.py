@@ -109,7 +109,7 @@ def test_a_finished_run_that_learned_offers_the_export() -> None:
     assert (found.outcome, found.action, found.remedy) == (Outcome.LEARNED, Action.EXPORT, None)
 
 
-def test_too_few_held_out_answers_are_said_in_the_headline() -> None:
+def test_too_few_held_out_answers_are_reported_in_the_headline() -> None:
     """A rise in training that five questions cannot confirm is not called learning."""
     report = compared([0.2, 0.2, 1.2, 0.2, 0.2], [1.2, 0.2, 1.2, 0.2, 1.2])
     found = verdict(steps([0.2, 0.3, 0.4, 0.5, 0.6, 0.7]), JobState.COMPLETED, stored(report=report))
@@ -139,7 +139,7 @@ def test_a_run_that_made_it_worse_says_so() -> None:
     assert found.remedy.words == "a lower learning rate"
 
 
-def test_what_could_not_be_learned_is_not_called_unclear() -> None:
+def test_unlearnable_answers_are_not_called_unclear() -> None:
     """Answers truncated until the end teach nothing, whatever the few held-out ones show."""
     report = compared([0.2] * 5, [0.2, 0.2, 0.2, 0.2, 1.2])
     found = verdict(steps([0.3] * 6, cut_off=0.88), JobState.COMPLETED, stored(report=report))
@@ -147,7 +147,7 @@ def test_what_could_not_be_learned_is_not_called_unclear() -> None:
     assert any("88% of the answers are cut off" in words for words in found.evidence)
 
 
-def test_what_was_known_before_is_little_to_learn() -> None:
+def test_a_task_already_solved_leaves_little_to_learn() -> None:
     """If the base model solves everything, there is no gain to show."""
     rows = steps([1.2] * 6, groups_without_spread=1.0, solved=1.0)
     found = verdict(rows, JobState.COMPLETED, stored(report=compared([1.2] * 5, [1.2] * 5)))

@@ -81,7 +81,7 @@ def test_a_job_whose_row_cannot_be_read_is_restored_from_its_files(stage: Stage)
     assert stage.job("one").name == "mine"
 
 
-def test_what_has_no_files_any_more_is_only_taken_off_the_list(stage: Stage) -> None:
+def test_an_item_without_files_is_only_removed_from_the_list(stage: Stage) -> None:
     """There is nothing to restore."""
     stage.add("one", state="stopped")
     (stage.files("one").config).unlink()
@@ -133,7 +133,7 @@ def test_a_server_that_is_killed_while_it_restores_loses_nothing(
     assert (trash(stage).list(), stage.job("one").step, written(stage.files("one").path)) == ([], 7, files)
 
 
-def test_what_was_being_deleted_for_good_is_never_offered_half(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_half_deleted_item_is_never_offered(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """The entry is removed first; the next server removes the rest."""
     ended(stage)
     entry = verbs(stage).delete("one")
@@ -205,7 +205,7 @@ def test_a_folder_on_another_disk_keeps_its_trash_there(stage: Stage, monkeypatc
 
 
 @pytest.mark.parametrize("away", ["outputs", "trash"])
-def test_what_is_on_a_disk_that_is_away_waits_for_it(
+def test_items_on_a_missing_disk_wait_for_it(
     stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, away: str
 ) -> None:
     """A server that starts without the disk treats nothing as left over, now or when the disk is back."""
@@ -232,7 +232,7 @@ def test_what_is_on_a_disk_that_is_away_waits_for_it(
     assert written(stage.files("one").path) == files
 
 
-def test_what_has_its_place_taken_waits_or_gets_another_name(stage: Stage) -> None:
+def test_an_item_whose_place_is_taken_waits_or_is_renamed(stage: Stage) -> None:
     """A run waits: exports refer to its id. A preset is restored under another name."""
     ended(stage)
     entry = verbs(stage).delete("one")
@@ -286,7 +286,7 @@ def test_no_other_path_is_an_entry(stage: Stage, entry_id: str) -> None:
             verb(entry_id)
 
 
-def test_what_was_here_long_enough_goes_by_itself(stage: Stage) -> None:
+def test_expired_items_are_deleted_automatically(stage: Stage) -> None:
     """After the days in Settings; never if that is 0."""
     ended(stage)
     verbs(stage).delete("one")

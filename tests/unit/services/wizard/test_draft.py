@@ -33,7 +33,7 @@ def test_a_section_that_was_taken_back_is_suggested_again() -> None:
     assert draft.model.name == ""
 
 
-def test_what_was_typed_stays_whatever_it_is(home: Home) -> None:
+def test_input_is_kept_unchanged(home: Home) -> None:
     """And is in the configuration unchanged; empty sections are not."""
     draft = read_draft({"training": {"max_steps": "soon", "mine": 1}, "grpo": {}, "name": "a run"}, on_gpu=True)
     config = config_of(draft, home)
@@ -44,7 +44,7 @@ def test_what_was_typed_stays_whatever_it_is(home: Home) -> None:
         draft.training.whole("max_steps", 1)
 
 
-def test_what_is_no_section_counts_as_an_empty_one() -> None:
+def test_an_invalid_section_counts_as_empty() -> None:
     """A loaded file may contain anything there; the pages still work."""
     draft = read_draft({"training": [1], "model": "mine", "reward": 3}, on_gpu=False)
     assert (draft.training.values, draft.model.name, draft.reward.values) == ({}, "", {})
