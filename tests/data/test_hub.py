@@ -144,7 +144,7 @@ def test_a_download_cut_half_way_goes_on(hub: Hub, home: Home, large: bytes) -> 
     assert any(0 < start < len(large) for start in starts), hub.ranges
 
 
-def test_a_download_that_was_cancelled_is_resumed_where_it_stopped(hub: Hub, home: Home, large: bytes) -> None:
+def test_a_download_that_was_canceled_is_resumed_where_it_stopped(hub: Hub, home: Home, large: bytes) -> None:
     """Cancel ends the process and keeps the bytes; Resume fetches the rest; bytes and rows are reported meanwhile."""
     hub.slow = 6.0
     hub.go.clear()

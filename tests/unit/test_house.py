@@ -24,19 +24,19 @@ MOST_CHARACTERS = 120
 
 LONG_FILES = {
     "core/data/known_datasets.py": "a table of known datasets",
-    "core/data/reading.py": "the readers of all formats, which share the walk through the file",
-    "core/evaluation.py": "what pairs of answers show, and the sentences of it, which could move out",
-    "core/readiness.py": "one list of checks, in the order in which they are shown",
-    "core/rewards/code.py": "how programs are found, run and scored; reading the rows' tests could move out",
-    "core/rewards/sandbox/guest.py": "sent into the sandbox as one file, which can import nothing of ours",
+    "core/data/reading.py": "the readers of all formats, which share one loop over the file",
+    "core/evaluation.py": "the statistics of answer pairs, and their sentences, which could move out",
+    "core/readiness.py": "one list of checks, in display order",
+    "core/rewards/code.py": "finding, running and scoring programs; parsing the rows' tests could move out",
+    "core/rewards/sandbox/guest.py": "sent into the sandbox as one file, which cannot import our code",
     "core/job_dir.py": "the names of all files of a job; reading and writing JSON could move out",
-    "tests/sandbox/attempts.py": "a table of attempts to get out",
-    "tests/training/test_arguments.py": "one case for each setting",
-    "tests/unit/core/data/test_conversations.py": "one case for each form of a conversation",
+    "tests/sandbox/attempts.py": "a table of escape attempts",
+    "tests/training/test_arguments.py": "one case per setting",
+    "tests/unit/core/data/test_conversations.py": "one case per conversation format",
 }
 LONG_FUNCTIONS = {
-    "core/data/ingest.py:ingest": "the stages of reading in, in order",
-    "services/container.py:build": "the wiring, a service after the other",
+    "core/data/ingest.py:ingest": "the stages of an import, in order",
+    "services/container.py:build": "the wiring, one service after another",
     "scripts/bench_time_to_reward.py:side": "one measurement, top to bottom",
     "tests/browser/sample.py:_series": "the rows of a made-up run",
 }
@@ -47,26 +47,26 @@ ELSEWHERE = {
 """Templates rendered by a function of another name or file."""
 WITHOUT_A_TEMPLATE = {
     "pages/documents.py": "Markdown as HTML, for the help",
-    "pages/glossary.py": "the words of the field, for every page's popovers",
+    "pages/glossary.py": "the terms, for every page's pop-overs",
     "pages/palette.py": "the command palette, which is JSON",
-    "pages/parts.py": "what several pages show",
-    "pages/shell.py": "what is around every page",
+    "pages/parts.py": "shared by several pages",
+    "pages/shell.py": "the layout of every page",
     "pages/exports/deliveries.py": "a part of exports/show.html, under templates/deliveries/",
     "pages/models/chats.py": "a part of models/playground.html",
     "pages/runs/actions.py": "the buttons of runs/show.html",
-    "pages/runs/address.py": "what of a run its address asks for",
-    "pages/runs/spark.py": "the small curves of lists and tiles",
+    "pages/runs/address.py": "the parameters of a run's address",
+    "pages/runs/spark.py": "the sparklines of lists and tiles",
     "pages/wizard/dataset_choice.py": "a part of wizard/dataset.html",
-    "pages/wizard/frame.py": "what is around every step",
+    "pages/wizard/frame.py": "the layout of every step",
     "pages/wizard/groups.py": "a part of wizard/configuration.html",
     "pages/wizard/trial.py": "a part of wizard/reward.html",
 }
 """Modules in pages/ that are not pages."""
 BUILT_ELSEWHERE = {
-    "auth/login.html": "routes/auth.py: nothing but a form",
+    "auth/login.html": "routes/auth.py: only a form",
     "configs/index.html": "pages/configs.py",
     "datasets/preparing.html": "pages/datasets/show.py",
-    "errors/answer.html": "routes/errors.py: must work where nothing else does",
+    "errors/answer.html": "routes/errors.py: must work when nothing else does",
     "help/glossary.html": "pages/help.py",
     "help/index.html": "pages/help.py",
     "help/report.html": "pages/help.py",
@@ -80,11 +80,11 @@ BUILT_ELSEWHERE = {
 """Pages whose module is not pages/<noun>/<verb>.py, and where it is."""
 HELPERS_OF_METHODS = {
     "core/methods/method.py": "the type",
-    "core/training/methods/examples.py": "rows with a reference answer as examples to learn from",
+    "core/training/methods/examples.py": "rows with a reference answer as training examples",
     "core/training/methods/loop.py": "the plain loop",
-    "core/training/methods/training_job.py": "what every method is given",
-    "core/training/methods/trl.py": "what every trainer of TRL needs",
-    "core/training/methods/warm_up.py": "supervised steps before another method's",
+    "core/training/methods/training_job.py": "the input of every method",
+    "core/training/methods/trl.py": "shared by all TRL trainers",
+    "core/training/methods/warm_up.py": "supervised steps before another method",
 }
 """Files next to the methods that are not methods."""
 SHARED_SCRIPTS = {

@@ -122,7 +122,7 @@ def test_a_reply_is_seen_by_its_asker_alone(live: Live, client: Client) -> None:
     assert [name for name, _ in other.heard if name.startswith("chat")] == []
 
 
-def test_a_reply_can_be_cancelled(client: Client) -> None:
+def test_a_reply_can_be_canceled(client: Client) -> None:
     """It ends with the text so far."""
     client.client.emit("chat", chat("one two hold three", id="long"))
     until(lambda: client.of("chat_token"), lambda tokens: len(tokens) == 2)

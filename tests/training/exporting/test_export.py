@@ -185,7 +185,7 @@ def test_a_bundle_is_made(models: Home, trained: JobDir, monkeypatch: pytest.Mon
 
 
 @needs_converter
-def test_a_cancelled_export_leaves_nothing(models: Home, trained: JobDir, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_canceled_export_leaves_nothing(models: Home, trained: JobDir, monkeypatch: pytest.MonkeyPatch) -> None:
     """No complete or partial files are left, and the state is stopped."""
     job = JobDir(models.exports / "cancelled")
     job.path.mkdir(parents=True)

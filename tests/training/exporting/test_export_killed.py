@@ -101,7 +101,7 @@ def test_a_killed_export_leaves_nothing(services: Services, models: Home, attemp
     assert weight(folder) < 200_000, f"at stage {stage}"
 
 
-def test_a_cancelled_export_gives_the_disk_back_while_it_converts(services: Services, models: Home) -> None:
+def test_a_canceled_export_gives_the_disk_back_while_it_converts(services: Services, models: Home) -> None:
     """Cancel ends the running converter, and the worker removes what it wrote."""
     made = services.exports.create("exported", "gguf", quantizations=MANY)
     follow(services, made.export_id, "running", stage=6)

@@ -123,7 +123,7 @@ def rendered_by_its_own(name: str) -> list[str]:
 
 
 @pytest.mark.parametrize("name", KNOWN)
-def test_a_known_family_is_recognised_by_its_conversations(name: str) -> None:
+def test_a_known_family_is_recognized_by_its_conversations(name: str) -> None:
     """Families are told apart by their templates' output, not by a model's name."""
     family = recognise(*own(name))
     assert family is not None
@@ -220,7 +220,7 @@ def test_the_date_of_a_template_is_said() -> None:
     assert quoted("a") == '"""a"""'
 
 
-def test_the_licence_of_a_folder(tmp_path: Path) -> None:
+def test_the_license_of_a_folder(tmp_path: Path) -> None:
     """The text of a LICENSE file, or the name in the README, or nothing."""
     assert licence_of(tmp_path) == ""
     (tmp_path / "README.md").write_text("---\nlanguage: en\nlicense: apache-2.0\ntags: []\n---\n# Model\n")

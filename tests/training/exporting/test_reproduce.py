@@ -145,7 +145,7 @@ def test_a_damaged_bundle_is_refused_with_a_message(bundled: tuple[JobDir, Path]
     assert not (tmp_path / "out.txt").exists()
 
 
-def test_a_run_that_has_not_begun_and_a_writing_that_is_cancelled(models: Home, tmp_path: Path) -> None:
+def test_a_run_that_has_not_begun_and_a_writing_that_is_canceled(models: Home, tmp_path: Path) -> None:
     """Nothing is left in either case."""
     run = make_run(models, "not-begun", TINY)
     with pytest.raises(Conflict, match="not read its data yet"):

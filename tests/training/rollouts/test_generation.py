@@ -89,7 +89,7 @@ def test_common_prefixes_are_computed_once() -> None:
     assert both.decoded == single.decoded + second.decoded - len(SYSTEM)
 
 
-def test_slots_in_use_are_neighbours() -> None:
+def test_slots_in_use_are_neighbors() -> None:
     """llama.cpp runs adjacent sequences in one pass, and others one after the other."""
     _, cache = written([[*SYSTEM, 7]] * 8 + [[*SYSTEM, 8]] * 8, 16, temperature=1.0)
     assert max(map(len, cache.calls)) > 8

@@ -202,7 +202,7 @@ def test_answers_can_be_read_before_the_end(client: FlaskClient, services: Servi
 
 
 def test_a_lost_database_loses_no_evaluation(services: Services, compared: str) -> None:
-    """It is restored from its directory; after a crash the page says what is kept."""
+    """It is restored from its folder; after a crash the page says what is kept."""
     services.database.delete(compared)
     rebuild(services.settings.home, services.database)
     job = services.database.job(compared, JobKind.EVALUATION)

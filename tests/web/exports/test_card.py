@@ -39,7 +39,7 @@ def test_a_card_says_what_a_model_is_made_of(home: Home) -> None:
     assert "sums \\| and more" in text
 
 
-def test_a_card_of_a_local_model_names_no_path_and_no_licence_that_it_does_not_know(home: Home) -> None:
+def test_a_card_of_a_local_model_names_no_path_and_no_license_that_it_does_not_know(home: Home) -> None:
     """Only the folder's last part; the license is given to the Hub as 'other'."""
     lay_out(home)
     session = JobDir(home.outputs / SESSION)

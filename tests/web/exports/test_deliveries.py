@@ -191,7 +191,7 @@ def test_an_adapter_names_its_base(outside: Outside) -> None:
 
 
 @pytest.mark.parametrize("to", ["ollama", "hub"])
-def test_sending_is_cancelled_and_taken_up_again(outside: Outside, to: str) -> None:
+def test_sending_is_canceled_and_taken_up_again(outside: Outside, to: str) -> None:
     """A partial upload is not visible there; the second attempt completes."""
     outside.ollama.go.clear()
     outside.hub.go.clear()

@@ -100,7 +100,7 @@ def test_a_link_out_of_the_folder_is_not_followed(client: FlaskClient, services:
     assert client.get(f"/api/exports/{export_id}/download/link").status_code == 404
 
 
-def test_a_cancelled_export_leaves_no_file(client: FlaskClient, services: Services, trained: str) -> None:
+def test_a_canceled_export_leaves_no_file(client: FlaskClient, services: Services, trained: str) -> None:
     """It is stopped; it can be deleted only after that."""
     with held(services.settings.home.root):
         export_id = create(client, trained)

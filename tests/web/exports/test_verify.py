@@ -69,7 +69,7 @@ def test_one_button_compares_it_again(browser: Browser, client: FlaskClient, ser
         services.exports.verify(export_id)
 
 
-def test_a_comparison_that_is_cancelled_changes_nothing(client: FlaskClient, services: Services) -> None:
+def test_a_comparison_that_is_canceled_changes_nothing(client: FlaskClient, services: Services) -> None:
     """Whether it is queued or running."""
     export_id = unverified(client, services)
     assert client.post(f"/api/exports/{export_id}/verify").status_code == 202

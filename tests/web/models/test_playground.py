@@ -328,7 +328,7 @@ def test_an_idle_model_is_unloaded(machine: Machine, monkeypatch: pytest.MonkeyP
     assert ask(machine, "a", "again")[-1]["text"] == "again"
 
 
-def test_one_answer_at_a_time_and_a_waiting_one_can_be_cancelled(machine: Machine) -> None:
+def test_one_answer_at_a_time_and_a_waiting_one_can_be_canceled(machine: Machine) -> None:
     """The second is told that it is queued; canceled, it ends before the first."""
     assert machine.pool
     first = threading.Thread(target=ask, args=(machine, "a", "one hold", "first"))

@@ -133,7 +133,7 @@ def test_holding_out_keeps_its_limits(many: list[Row]) -> None:
         ({"": "nameless"}, None, None, 0),
     ],
 )
-def test_common_shapes_are_recognised(
+def test_common_shapes_are_recognized(
     row: dict[str, Any], question: str | None, answer: str | None, sure: float
 ) -> None:
     """By name, by conversation, by content; low confidence where it guesses, and always with a reason."""
@@ -143,7 +143,7 @@ def test_common_shapes_are_recognised(
     assert guess.why.endswith(".")
 
 
-def test_real_gsm8k_rows_are_recognised() -> None:
+def test_real_gsm8k_rows_are_recognized() -> None:
     """The fixture's columns are found with high confidence."""
     guess = guess_fields([json.loads(line) for line in FIXTURE.read_text("utf-8").splitlines()])
     assert (guess.instruction, guess.response) == ("question", "answer")

@@ -173,7 +173,7 @@ def test_a_gate_must_be_passed_before_correctness_counts() -> None:
     assert bare.components["numeric"].why.startswith("Not counted because form is below 1.")
 
 
-def test_normalised_and_clipped_totals() -> None:
+def test_normalized_and_clipped_totals() -> None:
     """Divided by the sum of weights, the best answer earns 1; a clipped total stays within its limits."""
     parts = ({"name": "numeric", "weight": 3}, {"name": "length", "weight": -1, "params": {"minimum": 0, "maximum": 5}})
     row = {"response": "7"}

@@ -67,7 +67,7 @@ def judged(rows: list[MetricRow], state: JobState = JobState.COMPLETED, **more: 
     return verdict(rows, state, Stored(dump(parse(config)), **more))
 
 
-# --- at work ---
+# --- running ---
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_gradients_explode_only_where_the_loss_suffers() -> None:
     assert judged(cast("list[MetricRow]", falling), JobState.RUNNING).level == "good"
 
 
-# --- over ---
+# --- finished ---
 
 
 @pytest.mark.parametrize(

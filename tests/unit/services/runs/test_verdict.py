@@ -45,7 +45,7 @@ def stored(config: dict[str, Any] | None = None, **more: Any) -> Stored:
     return Stored(dump(parse(config or tiny())), **{"best": 1.2, **more})
 
 
-# --- at work ---
+# --- running ---
 
 
 def test_a_rising_reward_is_called_learning() -> None:
@@ -238,7 +238,7 @@ def test_a_broken_run_keeps_its_diagnosis() -> None:
         (None, "", "train"),
     ],
 )
-def test_a_run_that_never_began_is_to_be_mended(error: str | None, field: str, step: str) -> None:
+def test_a_run_that_never_began_must_be_fixed(error: str | None, field: str, step: str) -> None:
     """At the wizard's step that the error is about; a score of the base model alone is not a step."""
     for rows in ([], [held(0.1, "before")]):
         found = verdict(rows, JobState.FAILED, stored(error=error, error_field=field))

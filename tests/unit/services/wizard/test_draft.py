@@ -88,7 +88,7 @@ def test_the_name_makes_no_other_run() -> None:
 
 
 def test_the_last_step_is_followed_by_itself() -> None:
-    """A program may press 'next' there."""
+    """An API client may press 'next' there."""
     assert [following(step.key, GRPO) for step in STEPS] == [*(step.key for step in STEPS[1:]), STEPS[-1].key]
 
 
