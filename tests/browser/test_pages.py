@@ -150,7 +150,7 @@ def test_charts_share_a_crosshair_by_keyboard(page: Page, filled: Server) -> Non
     assert page.evaluate(SHARING) == page.locator(".uplot").count(), "charts that left the page were kept"
 
 
-def test_numbers_and_pictures_can_be_taken_away(page: Page, filled: Server) -> None:
+def test_numbers_and_charts_can_be_downloaded(page: Page, filled: Server) -> None:
     """The CSV has every row, and a chart can be saved as a PNG."""
     settle(page, f"{filled.url}/runs/{FINISHED}?tab=charts")
     with page.expect_download() as csv:

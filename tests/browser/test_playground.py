@@ -105,7 +105,7 @@ def test_a_conversation_is_kept_saved_opened_and_asked_again(
     assert complaints.found == []
 
 
-def test_an_answer_can_be_stopped_and_asked_for_again(page: Page, live: Live) -> None:
+def test_an_answer_can_be_stopped_and_retried(page: Page, live: Live) -> None:
     """The text so far stays; an error is shown next to its message and not sent along."""
     opened(page, live)
     page.get_by_test_id("side-2").locator(".js-remove").click()

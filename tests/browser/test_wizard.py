@@ -57,7 +57,7 @@ def test_a_search_within_a_step_is_not_saved(page: Page, server: Server) -> None
     assert len(sent) == 2
 
 
-def test_a_problem_stands_beside_its_field_and_nothing_is_lost(page: Page, server: Server) -> None:
+def test_a_problem_is_shown_beside_its_field_and_nothing_is_lost(page: Page, server: Server) -> None:
     """An invalid value is kept as typed, with a correction."""
     open_settings(page, server)
     page.locator("#training-num-generations").fill("seven")

@@ -85,7 +85,7 @@ def test_squad_as_its_authors_publish_it(tmp_path: Path) -> None:
     assert uploads.page(tmp_path / info.id, 1, 1)[0]["context"] == "Denver won."
 
 
-def test_what_was_not_read_is_said(tmp_path: Path) -> None:
+def test_skipped_data_is_reported(tmp_path: Path) -> None:
     """A second split is counted and named; truncated cells of the rows API and uneven columns make a bad row."""
     info = keep(tmp_path, "a.json", json.dumps({"train": QA, "test": QA * 3}).encode())
     assert (info.rows, info.notes) == (2, ("Only the rows under 'train' were read. 'test' has 6 more.",))

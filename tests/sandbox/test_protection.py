@@ -32,7 +32,7 @@ def test_without_protection_untrusted_code_is_refused(bare: pytest.MonkeyPatch) 
         Sandbox(1)
 
 
-def test_the_weaker_form_needs_consent_and_says_what_it_lacks(bare: pytest.MonkeyPatch) -> None:
+def test_the_weaker_level_needs_consent_and_says_what_it_lacks(bare: pytest.MonkeyPatch) -> None:
     """With consent code runs; it still can neither write, connect nor start programs."""
     bare.setenv(launch.WEAK_CONSENT, "1")
     found = protection()

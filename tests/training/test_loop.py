@@ -82,7 +82,7 @@ def test_the_gradients_are_those_of_the_definition() -> None:
     same(gradients(model), wanted)
 
 
-def test_a_loss_function_of_ones_own() -> None:
+def test_a_custom_loss_function() -> None:
     """It gets log-probabilities and the values passed along with the tokens."""
 
     def weighted(model: Any, batch: Batch) -> Tensor:
@@ -158,7 +158,7 @@ def test_the_loss_falls() -> None:
     assert loop.step == 40
 
 
-def test_a_restored_loop_goes_on_as_the_one_that_was_not_stopped(tmp_path: Path) -> None:
+def test_a_restored_loop_continues_like_an_uninterrupted_one(tmp_path: Path) -> None:
     """Optimizer, schedule and dropout: the same numbers, step by step."""
 
     def made(model: Any) -> Loop:

@@ -232,7 +232,7 @@ FAILURES: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("case", FAILURES)
-def test_what_cannot_run_fails_in_words(case: str, models: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_impossible_run_fails_with_a_message(case: str, models: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     """The status says what is wrong, without a traceback."""
     values, words = FAILURES[case]
     run = make_run(models, f"fails-{case}", changed(TINY, **values))

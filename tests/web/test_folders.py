@@ -269,7 +269,7 @@ def test_only_a_new_or_empty_own_folder_is_accepted(services: Services, home: Ho
         services.folders.move("outputs")
 
 
-def test_a_whole_disk_is_no_folder(services: Services, disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_whole_disk_is_not_a_folder(services: Services, disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Unmounted, it would be an empty folder; and a mount point cannot be renamed."""
     monkeypatch.setattr(os.path, "ismount", lambda path: path == disk / "mounted")
     (disk / "mounted").mkdir()

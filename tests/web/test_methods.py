@@ -30,7 +30,7 @@ def unrewarded() -> dict[str, Any]:
     return config
 
 
-def test_programs_are_told_of_every_method(client: FlaskClient) -> None:
+def test_api_clients_see_every_method(client: FlaskClient) -> None:
     """What it needs, shows and reports."""
     answer = client.get("/api/methods").get_json()
     assert [one["key"] for one in answer["methods"]] == [one.key for one in METHODS]

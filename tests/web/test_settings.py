@@ -198,7 +198,7 @@ class Receiver(BaseHTTPRequestHandler):
     def log_message(self, *_args: object) -> None: ...
 
 
-def test_a_run_that_ends_is_told(client: FlaskClient, services: Services) -> None:
+def test_the_end_of_a_run_is_posted(client: FlaskClient, services: Services) -> None:
     """By the server, to the address in Settings; queued and running ones are not."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), Receiver)
     got: queue.Queue[dict[str, Any]] = queue.Queue()

@@ -166,7 +166,7 @@ def test_a_page_shows_what_is_stored(reader: FlaskClient, page: str) -> None:
 
 
 @pytest.mark.parametrize("export_id", [ADAPTER, BUNDLE])
-def test_an_exports_files_can_be_taken_away(reader: FlaskClient, kept: Path, export_id: str) -> None:
+def test_an_exports_files_can_be_downloaded(reader: FlaskClient, kept: Path, export_id: str) -> None:
     """Each has the size and hash that its export recorded, unless it contains a path of the home folder."""
     for file in answer(f"/api/exports/{export_id}", "files"):
         with reader.get(f"/api/exports/{export_id}/download/{file['name']}") as response:

@@ -209,7 +209,7 @@ def test_a_cancel_ends_an_answer_early(chat: Chat, models: Home) -> None:
     assert event["finish"] == "cancelled"
 
 
-def test_a_cancel_that_comes_with_its_question_is_heard(chat: Chat, models: Home) -> None:
+def test_a_cancel_sent_with_its_question_works(chat: Chat, models: Home) -> None:
     """The question may be queued or its model loading; a finished one does not cancel the next."""
     model = {"kind": "transformers", "base": str(models.cache / "models" / "tiny"), "adapter": None}
     question = {"model": model, "messages": QUESTION, "temperature": 0, "max_tokens": 400}

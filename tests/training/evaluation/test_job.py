@@ -142,7 +142,7 @@ def test_prompts_of_a_dataset_are_frozen_and_need_no_reward(models: Home, monkey
     assert read_json(run.result) == {"reports": []}
 
 
-def test_what_cannot_be_asked_is_said(models: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unusable_prompts_are_reported(models: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     """A prompt longer than the context is skipped with a reason; custom messages are used as they are."""
     own = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hello"}]
     prompts = [{"instruction": "word " * 600}, *read_prompts(json.dumps({"messages": own}), 1)]

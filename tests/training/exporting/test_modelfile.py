@@ -213,7 +213,7 @@ def test_an_adapter_and_an_unknown_parameter() -> None:
         modelfile("base.gguf", None, "", "", parameters={"warmth": 1})
 
 
-def test_the_date_of_a_template_is_said() -> None:
+def test_the_date_of_a_template_is_mentioned() -> None:
     """Llama's own template writes today's date; the Modelfile has a fixed one and says so."""
     text = modelfile("a.gguf", recognise(*own("Llama 3.2")), "", "")
     assert "the date of the export" in text

@@ -89,7 +89,7 @@ def test_what_a_reward_uses_is_part_of_its_source() -> None:
     assert {"maths.py", "boxed_code.py", "sandbox/guest.py"} < set(reward_sources(["math", "python"]))
 
 
-def test_own_python_is_a_file_of_its_own(models: Home, tmp_path: Path) -> None:
+def test_own_python_is_a_separate_file(models: Home, tmp_path: Path) -> None:
     """As it was when the run was started."""
     part = {"name": "python", "label": "how long", "params": {"source": OWN}}
     reward = {"type": "composite", "components": [part], "saved_as": "how-long@2"}

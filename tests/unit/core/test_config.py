@@ -98,7 +98,7 @@ def test_problems_are_reported_with_path_and_valid_values(path: str, value: Any,
 
 
 @pytest.mark.parametrize("data", [None, [], "text", 7])
-def test_what_is_no_object_is_refused(data: object) -> None:
+def test_a_non_object_is_refused(data: object) -> None:
     """A file with another content gets a message, not a traceback."""
     assert set(refusal(data)) == {"config"}
 
@@ -154,7 +154,7 @@ def test_every_preset_that_ships_is_valid(path: Any) -> None:
         ({"reasoning_start": "<SOLUTION>"}, "solution_start"),
     ],
 )
-def test_markers_that_could_not_be_told_apart_are_refused(markers: dict[str, str], field: str) -> None:
+def test_ambiguous_markers_are_refused(markers: dict[str, str], field: str) -> None:
     """Empty, equal, or one inside another; the problem is reported at the field."""
     with pytest.raises(InvalidConfig) as refused:
         parse(changed_dataset(markers))

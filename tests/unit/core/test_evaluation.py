@@ -60,7 +60,7 @@ def test_a_gain_that_chance_could_make_is_not_claimed() -> None:
     assert "at least 6" in found.sentence
 
 
-def test_nothing_changed_is_said_so() -> None:
+def test_no_change_is_reported() -> None:
     """Without a difference there is no effect to name."""
     found = report([1.2, 0.2] * 10, [1.2, 0.2] * 10)
     assert (found.verdict, found.smallest_effect, found.p_value) == (PairedVerdict.NOT_ENOUGH, None, 1.0)

@@ -21,7 +21,7 @@ def verdict(**changes: Any) -> FidelityReport:
     return judged(FidelityReport(**{**GOOD, **changes}))
 
 
-def test_what_is_close_is_faithful() -> None:
+def test_a_close_export_is_faithful() -> None:
     """Small distances, and a reward that is not measurably lower."""
     report = verdict()
     assert report.verdict == FidelityVerdict.FAITHFUL
@@ -46,7 +46,7 @@ def test_what_is_close_is_faithful() -> None:
         ({"stops": 0.8}, "80% of its answers end on their own, compared with 100% of the trained model's"),
     ],
 )
-def test_what_is_lost_is_said(changes: dict[str, Any], words: str) -> None:
+def test_a_loss_of_quality_is_reported(changes: dict[str, Any], words: str) -> None:
     """Each figure beyond its threshold is named; any one of them is a loss."""
     report = verdict(**changes)
     assert report.verdict == FidelityVerdict.LOSES_QUALITY
@@ -69,7 +69,7 @@ def test_what_is_lost_is_said(changes: dict[str, Any], words: str) -> None:
         ({"subject": "adapter as GGUF", "mean_kl": 0.5}, "16 bits does not explain this"),
     ],
 )
-def test_what_is_broken_says_what_is_wrong(changes: dict[str, Any], words: str) -> None:
+def test_a_broken_export_names_the_problem(changes: dict[str, Any], words: str) -> None:
     """Not the trained model, or prompted differently: never mistaken for rounding."""
     report = verdict(**changes)
     assert report.verdict == FidelityVerdict.BROKEN
@@ -83,7 +83,7 @@ def test_what_is_broken_says_what_is_wrong(changes: dict[str, Any], words: str) 
         {"mean_kl": 0.56, "base_kl": 0.52, "adapter_kl": 1.4, "change_kept": 0.48, "change_kept_high": 0.49},
     ],
 )
-def test_a_heavy_quantization_of_a_slight_training_is_not_taken_for_a_missing_adapter(measured: dict[str, Any]) -> None:
+def test_heavy_quantization_after_little_training_is_not_a_missing_adapter(measured: dict[str, Any]) -> None:
     """Rounding moves it further than training did, and partly in the opposite direction, as measured with Q2_K."""
     assert verdict(**measured, change_kept_low=measured["change_kept"]).verdict == FidelityVerdict.LOSES_QUALITY
 

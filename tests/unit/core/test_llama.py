@@ -167,7 +167,7 @@ def test_a_crash_in_use_is_remembered(home: Home) -> None:
         ({"unusable": "SIGILL (signal 4)"}, 1, set(), "does not work on this machine"),
     ],
 )
-def test_a_bad_file_is_told_from_a_bad_machine(
+def test_a_bad_file_is_distinguished_from_a_bad_machine(
     outcome: dict[str, object], code: int | None, types: set[str], machine: str
 ) -> None:
     """By the signal, and by whether the self-test crashed on the same number formats."""

@@ -133,7 +133,7 @@ def test_a_strangers_process_is_neither_alive_nor_ended(
     assert gone(sleeper.pid)
 
 
-def test_a_delivery_of_an_earlier_boot_stops_nobody(tmp_path: Path, sleeper: subprocess.Popen[bytes]) -> None:
+def test_a_delivery_of_an_earlier_boot_stops_no_process(tmp_path: Path, sleeper: subprocess.Popen[bytes]) -> None:
     """Its number belongs to another process now; records from before boots were stored still work."""
     said = Progress(state="working").by(identify(sleeper.pid))
     old = said.model_copy(update={"boot": "another boot"})

@@ -259,7 +259,7 @@ def test_a_loophole_needs_a_confirmation() -> None:
         ),
     ],
 )
-def test_a_fix_mends_what_it_is_offered_for(facts: Facts, changes: dict[str, Any], values: dict[str, Any]) -> None:
+def test_a_fix_solves_its_problem(facts: Facts, changes: dict[str, Any], values: dict[str, Any]) -> None:
     """The result is a valid configuration."""
     entry = only(found(facts, **changes))
     assert entry.fix

@@ -60,6 +60,6 @@ def test_both_axes_have_their_units() -> None:
     assert chart.summary == "median 9, 99th percentile 11, longest 40 tokens"
 
 
-def test_nothing_prepared_is_no_report() -> None:
+def test_without_a_preparation_there_is_no_report() -> None:
     """The page then shows only the form."""
     assert report_view(None) is None

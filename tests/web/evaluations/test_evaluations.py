@@ -173,7 +173,7 @@ def test_results_are_filtered_and_paged(client: FlaskClient, compared: str, quer
     assert len(found["rows"]) == min(10, count)
 
 
-def test_everything_can_be_taken_away(client: FlaskClient, compared: str) -> None:
+def test_everything_can_be_downloaded(client: FlaskClient, compared: str) -> None:
     """CSV with one line per answer; JSON with everything."""
     table = list(csv.DictReader(io.StringIO(client.get(f"/api/evaluations/{compared}/results.csv").text)))
     assert len(table) == 60

@@ -36,7 +36,7 @@ def known(home: Home) -> Outcome:
     return found
 
 
-def test_a_crash_is_not_heard_of_where_the_safe_way_helps(process: ChatProcess, home: Home) -> None:
+def test_a_crash_is_not_reported_if_safe_mode_helps(process: ChatProcess, home: Home) -> None:
     """The answer arrives, and this machine loads every model in safe mode from then on."""
     events = ask(process, "crash now")
     assert [event["event"] for event in events] == ["token", "token", "done"]

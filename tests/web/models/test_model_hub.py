@@ -92,7 +92,7 @@ def test_a_search_finds_what_can_be_trained(client: FlaskClient, hub: Hub) -> No
 
 
 @pytest.mark.parametrize("text", ["", "a", "x" * 150])
-def test_a_search_wants_some_letters(client: FlaskClient, hub: Hub, text: str) -> None:
+def test_a_search_needs_some_letters(client: FlaskClient, hub: Hub, text: str) -> None:
     """Shorter or longer queries are not sent."""
     assert client.get(f"/api/models/search?q={text}").status_code == 400
     assert hub.searches == []
@@ -170,7 +170,7 @@ def test_a_discarded_download_leaves_nothing(client: FlaskClient, hub: Hub, home
     assert list((home.cache / "downloads").iterdir()) == []
 
 
-def test_a_gated_model_wants_a_token(
+def test_a_gated_model_needs_a_token(
     client: FlaskClient, hub: Hub, services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without one it says what to do; the one in Settings is passed only to the download."""

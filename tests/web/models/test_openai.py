@@ -146,7 +146,9 @@ def test_a_wrong_key_is_refused(live: Live) -> None:
         ({"messages": said("please die")}, openai.InternalServerError, None),
     ],
 )
-def test_what_cannot_be_done_is_said(client: openai.OpenAI, change: dict[str, Any], kind: Any, param: Any) -> None:
+def test_unsupported_requests_are_reported(
+    client: openai.OpenAI, change: dict[str, Any], kind: Any, param: Any
+) -> None:
     """As the client's own exceptions, with the field at fault, before a stream begins."""
     with pytest.raises(kind) as refused:
         client.chat.completions.create(**{"model": "small", "messages": said("hi"), **change})

@@ -103,7 +103,7 @@ def upload(client: FlaskClient, data: bytes) -> Any:
     return send_file(client, "/api/configs/upload", data, "c.json")
 
 
-def test_a_file_is_uploaded_under_the_name_that_stands_in_it(client: FlaskClient) -> None:
+def test_a_file_is_uploaded_under_the_name_inside_it(client: FlaskClient) -> None:
     """Once; a second upload reports the conflict. A file that is not a configuration is refused."""
     data = json.dumps(tiny("brought")).encode()
     assert upload(client, data).status_code == 201

@@ -98,7 +98,7 @@ def test_a_reward_that_can_be_fooled_is_started_when_that_is_confirmed(services:
     assert services.drafts.start(confirmed=True) == services.runs.list()[0].session_id
 
 
-def test_a_row_that_is_no_number_is_the_first(browser: Browser, services: Services) -> None:
+def test_an_invalid_row_number_means_the_first(browser: Browser, services: Services) -> None:
     """On the page and for its buttons."""
     services.wizard.load(tiny())
     browser.get("/new/reward")

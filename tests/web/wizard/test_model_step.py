@@ -76,7 +76,7 @@ def test_a_folder_that_a_run_was_made_from_is_offered_again(
     assert f'value="{folder}"' not in browser.get("/new/model").text
 
 
-def test_the_address_of_a_models_page_is_taken_for_its_name(browser: Browser, services: Services) -> None:
+def test_the_address_of_a_models_page_works_as_its_name(browser: Browser, services: Services) -> None:
     """Users copy it from the browser."""
     browser.get("/new/model")
     address = "https://huggingface.co/Qwen/Qwen3-0.6B/tree/main"

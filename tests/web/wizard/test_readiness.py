@@ -169,7 +169,7 @@ def test_a_missing_dataset_is_reported_where_continue_was_clicked(browser: Brows
     assert "Choose a dataset." in browser.get("/new/dataset").text
 
 
-def test_a_model_of_the_hub_is_asked_for_in_time(browser: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_hub_model_is_reported_early(browser: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
     """Already on the Model step, with its size, and a warning if the Hub cannot be reached."""
     browser.get("/new/model")
     browser.post("/new/model", form={"choice": "Qwen/Qwen3-0.6B", "ui.setup": "recommended", "action": "save"})

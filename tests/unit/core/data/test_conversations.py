@@ -135,7 +135,7 @@ def test_a_conversation_without_a_closing_answer_is_left_out_and_counted() -> No
     assert left_out == {NO_ANSWER: 1}
 
 
-def test_a_closing_answer_is_not_given_away_where_a_column_has_the_reference() -> None:
+def test_a_final_answer_is_hidden_if_a_column_has_the_reference() -> None:
     """The model must write what the assistant said there."""
     found = mapped({**TOOL_ROW, "answer": "18"}, "answer")
     assert asked(found).messages[-1]["role"] == "tool"

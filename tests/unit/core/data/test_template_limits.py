@@ -93,7 +93,7 @@ KINDLY: list[tuple[str, str]] = [
 
 
 @pytest.mark.parametrize(("template", "shown"), KINDLY)
-def test_what_templates_do_goes_on(template: str, shown: str) -> None:
+def test_normal_templates_work(template: str, shown: str) -> None:
     """The limits do not affect normal templates."""
     assert render(MESSAGES, template, {}) == shown
 

@@ -107,7 +107,7 @@ def test_a_file_over_the_limit_is_refused_while_it_arrives(tmp_path: Path) -> No
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_row_that_is_no_text_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreadable_row_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A single line, value or open quote cannot use up the memory."""
     monkeypatch.setattr(reading, "MAX_ROW", 1 << 16)
     long = b'{"question": "' + b"x" * (1 << 18) + b'"}'
@@ -133,7 +133,7 @@ def test_a_full_disk_is_reported_and_leaves_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_any_page_of_a_large_file_is_one_seek_away(tmp_path: Path) -> None:
+def test_any_page_of_a_large_file_needs_one_seek(tmp_path: Path) -> None:
     """Rows are read by number, across index steps; past the end there are none; blank lines do not count."""
     lines = [b'{"question": "q%d?", "n": %d}\n%s' % (i, i, b"\n" * (i % 3 == 0)) for i in range(3 * store.STRIDE + 7)]
     info = keep(tmp_path, b"".join(lines))

@@ -231,7 +231,7 @@ def test_a_judge_scores_remembers_and_counts(judge_endpoint: JudgeEndpoint, monk
     assert account.spent == Spent(requests=2, cached=1, tokens=1000, cost=0.002)
 
 
-def test_a_judge_that_is_away_fails_its_rows_with_a_reason(
+def test_an_unreachable_judge_fails_its_rows_with_a_reason(
     judge_endpoint: JudgeEndpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After the retries each row gets 0 and the reason; nothing is cached."""

@@ -129,7 +129,7 @@ def test_numeric_judges_by_the_markers_where_there_are_any() -> None:
     assert scored("numeric", "#### 72") == 1
 
 
-def test_numeric_looks_only_where_it_is_told() -> None:
+def test_numeric_looks_only_where_configured() -> None:
     """The setting 'where' is followed, and only 'anywhere' takes the last number of free text."""
     assert scored("numeric", "#### 72", where="markers") == 0
     assert scored("numeric", solution("72"), where="boxed") == 0

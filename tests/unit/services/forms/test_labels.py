@@ -45,7 +45,7 @@ def test_a_refusal_names_fields_as_the_page_does(changes: dict[str, Any]) -> Non
         "adamw_torch",
     ],
 )
-def test_what_is_no_field_stays(text: str) -> None:
+def test_other_names_stay(text: str) -> None:
     """A user's columns, values and addresses."""
     assert in_words(text) == text
 

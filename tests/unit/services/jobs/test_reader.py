@@ -30,7 +30,7 @@ def told(stage: Stage, event: str, what: str) -> list[Any]:
     return [payload[what] for name, payload in stage.told if name == event]
 
 
-def test_each_row_is_told_once_and_in_order(stage: Stage, reader: Reader) -> None:
+def test_each_row_is_sent_once_and_in_order(stage: Stage, reader: Reader) -> None:
     """The database stores the position once the rows are sent."""
     for steps in ((1, 2), (3,)):
         stage.rows("one", *steps)
@@ -55,7 +55,7 @@ def test_half_a_row_waits_for_its_end(stage: Stage, reader: Reader) -> None:
     assert told(stage, "training_update", "row") == [1, 2]
 
 
-def test_only_what_is_new_is_told(stage: Stage, reader: Reader) -> None:
+def test_only_news_is_sent(stage: Stage, reader: Reader) -> None:
     """A repeated status is not an event, nor is another worker's."""
     stage.say("one", JobState.RUNNING, phase="train", step=1)
     for _ in range(3):

@@ -28,7 +28,7 @@ def statuses(stage: Stage) -> list[tuple[str, Any]]:
 
 
 @pytest.mark.parametrize("kind", JobKind)
-def test_every_change_is_told(stage: Stage, kind: JobKind) -> None:
+def test_every_change_is_announced(stage: Stage, kind: JobKind) -> None:
     """With the event of its kind."""
     jobs, event = verbs(stage, kind), KINDS[kind].event
     stage.add("one", kind)

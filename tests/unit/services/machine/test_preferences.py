@@ -21,7 +21,7 @@ def home(tmp_path: Path) -> Home:
     return Home(tmp_path)
 
 
-def test_a_change_holds_at_once_and_keeps_the_rest(home: Home) -> None:
+def test_a_change_applies_at_once_and_keeps_the_rest(home: Home) -> None:
     """For every reader, and readable only by the file's owner."""
     PreferenceStore(home).change({"theme": "dark", "hf_token": "hf_secret"})
     PreferenceStore(home).change({"trash_days": 7})

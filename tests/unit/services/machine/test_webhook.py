@@ -179,7 +179,7 @@ def test_an_answer_that_drips_is_given_up(
     assert not sent.ok
 
 
-def test_nobody_there_is_said_in_words(store: PreferenceStore, hook: Webhook) -> None:
+def test_an_unreachable_address_is_reported(store: PreferenceStore, hook: Webhook) -> None:
     """A refused connection, and a name that does not resolve."""
     for url in ("http://127.0.0.1:1/", "http://nowhere.invalid/"):
         store.change({"webhook_url": url})

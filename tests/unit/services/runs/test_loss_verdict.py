@@ -97,7 +97,7 @@ def judged(rows: list[MetricRow], state: JobState = JobState.COMPLETED, **more: 
         ),
     ],
 )  # fmt: skip
-def test_a_run_at_work_is_told_by_its_losses(rows: list[MetricRow], level: str, headline: str) -> None:
+def test_a_running_run_is_judged_by_its_losses(rows: list[MetricRow], level: str, headline: str) -> None:
     """Based on held-out rows first, then on training rows."""
     found = judged(rows, JobState.RUNNING)
     assert (found.outcome, found.level, found.headline) == (Outcome.UNDER_WAY, level, headline)
@@ -240,7 +240,7 @@ def test_no_remedy_changes_what_the_method_does_not_use(monkeypatch: pytest.Monk
     assert found.remedy == Remedy("other rows", step="dataset")
 
 
-def test_what_a_verdict_rests_on_is_said() -> None:
+def test_the_basis_of_a_verdict_is_shown() -> None:
     """Few or no rows are named; the training loss is next to it."""
     few = judged([*steps(FALLING), *held((0, 2.3), (9, 1.1), samples=12)])
     assert few.outcome is Outcome.LEARNED

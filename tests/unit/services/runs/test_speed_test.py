@@ -80,7 +80,7 @@ def test_it_waits_while_a_job_runs(settings: Settings) -> None:
 
 
 @pytest.mark.parametrize("why", ["off", "gpu", "known", "no model"])
-def test_it_does_not_run_where_it_is_no_use(
+def test_it_does_not_run_where_it_is_useless(
     settings: Settings, home: Home, monkeypatch: pytest.MonkeyPatch, why: str
 ) -> None:
     device = Device("cuda", "a GPU", 8 << 30, 8 << 30, bf16=True) if why == "gpu" else CPU

@@ -73,7 +73,7 @@ def test_an_unhealthy_figure_comes_before_the_trend(more: dict[str, Any], words:
     assert words in found.headline
 
 
-def test_all_solved_is_no_problem() -> None:
+def test_all_solved_is_not_a_problem() -> None:
     """Groups without spread because everything is right are good news, and no reason to stop."""
     found = verdict(steps([1.2] * 8, groups_without_spread=1.0, solved=1.0), JobState.RUNNING)
     assert (found.level, found.action) == ("good", Action.NONE)
@@ -175,7 +175,7 @@ def test_a_run_without_a_step_is_no_success() -> None:
     assert (found.outcome, found.action) == (Outcome.NOT_LEARNED, Action.FIX)
 
 
-def test_rows_that_are_gone_are_not_taken_for_steps_that_were_not_made() -> None:
+def test_missing_rows_are_not_mistaken_for_missing_steps() -> None:
     """The report and the worker's step count still apply; without either, nothing is claimed."""
     by_report = verdict([], JobState.COMPLETED, stored(report=compared([0.0] * 12, [1.2] * 12), step=6))
     assert by_report.outcome is Outcome.LEARNED
@@ -205,7 +205,7 @@ def test_a_stopped_run_keeps_its_diagnosis() -> None:
     assert (fine.headline, fine.action) == ("Stopped after step 3. Reward from 0.20 to 0.40 of 1.20.", Action.RESUME)
 
 
-def test_a_crash_says_what_was_kept_and_where_resume_begins() -> None:
+def test_a_crash_says_what_was_kept_and_where_resume_starts() -> None:
     """It names the step that is saved; Resume is offered only with a checkpoint."""
     found = verdict(steps([0.1, 0.2]), JobState.CRASHED, stored(checkpoint=2))
     assert "step 2" in found.headline
