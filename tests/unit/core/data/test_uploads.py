@@ -107,7 +107,7 @@ def test_a_file_over_the_limit_is_refused_while_it_arrives(tmp_path: Path) -> No
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_unreadable_row_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_oversized_row_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A single line, value or open quote cannot use up the memory."""
     monkeypatch.setattr(reading, "MAX_ROW", 1 << 16)
     long = b'{"question": "' + b"x" * (1 << 18) + b'"}'
