@@ -13,7 +13,7 @@ import pytest
 from flask.testing import FlaskClient
 from safetensors.numpy import save
 
-from core.settings import Home
+from core.settings import Home, Settings
 from services.container import Services
 from services.machine.hub_reach import HubReach
 from services.models.memory import snapshot
@@ -55,6 +55,12 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
         monkeypatch.delenv("HF_TOKEN", raising=False)
         monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
         yield server
+
+
+@pytest.fixture
+def settings(home: Home, hub: Hub) -> Settings:
+    """As when the server starts: read from an environment that has the mirror's address."""
+    return Settings.from_env({"TUNESMITH_HOME": str(home.root), "HF_ENDPOINT": hub.endpoint})
 
 
 def held(hub: Hub) -> None:
