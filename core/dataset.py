@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -10,12 +11,25 @@ Row = dict[str, Any]
 """One mapped row: ``instruction``, ``response`` and every other column under its own name."""
 
 
+class Shape(StrEnum):
+    """What a mapped row holds besides its question."""
+
+    EXAMPLES = "examples"
+    """``response``: one answer."""
+    PAIRS = "pairs"
+    """``chosen`` and ``rejected``: a better and a worse answer; ``response`` is the better one."""
+    RATINGS = "ratings"
+    """``response`` and ``label``: an answer, and whether it is good."""
+
+
 class FieldGuess(BaseModel):
     """Which columns look like question and answer.
 
     Attributes:
         instruction: Column with the question, or None.
-        response: Column with the reference answer, or None.
+        response: Column with the reference answer, or None. Of pairs, the better answer.
+        rejected: Column with the worse answer, if the rows are pairs.
+        label: Column that says whether an answer is good, if the rows are ratings.
         confidence: 0 to 1.
         why: The reasons for the guess, in whole sentences.
         ask: What the user should choose or check before the rows are used; empty if the guess is certain enough.
@@ -35,6 +49,8 @@ class FieldGuess(BaseModel):
     extraction: str = "none"
     pattern: str = ""
     columns: dict[str, str] = {}
+    rejected: str | None = None
+    label: str | None = None
 
 
 class BadRow(BaseModel):

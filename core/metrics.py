@@ -148,6 +148,53 @@ METRICS: tuple[Metric, ...] = (
         column=True, sources=("learning_rate",),
     ),
     Metric(
+        "preference_accuracy", "accuracy", "Pairs in which the better answer is preferred",
+        "The share of pairs in which the model prefers the better answer to the worse one. A tie counts as half, so a "
+        "model that has learned nothing is at 50%.",
+        unit=Unit.SHARE, better=Better.HIGHER, healthy="50% is chance; below 50%, it prefers the worse answers",
+        ranges=(
+            Range(Level.WATCH, "it prefers the worse answers", below=0.5, marked=True),
+            Range(Level.GOOD, "healthy"),
+        ),
+        chart=Chart(
+            Section.LEARNING, "Higher is better; 50% is chance. Points are held-out pairs.", wide=True, whole=True
+        ),
+        line=Line("training", held_out=True), tile=True, logged=True, headlines=("evaluation",),
+        sources=("rewards/accuracies", "accuracy"),
+    ),
+    Metric(
+        "reward_margin", "reward margin", "How clearly the better answer is preferred",
+        "The implicit reward of the better answer minus that of the worse one: how much more likely training has made "
+        "the one than the other, compared with the model at the start.",
+        better=Better.HIGHER,
+        chart=Chart(Section.LEARNING, "Higher is better. Points are held-out pairs."),
+        line=Line("training", held_out=True), tile=True, logged=True, sources=("rewards/margins", "margin"),
+    ),
+    Metric(
+        "reward_chosen", "reward of better answers", "How much more likely better answers have become",
+        "The implicit reward: the log-probability of the answer now minus that at the start, times beta. If it falls, "
+        "the model is making good answers less likely too.",
+        better=Better.HIGHER,
+        chart=Chart(Section.LEARNING, "Better answers should rise, or at least not fall; worse ones should fall."),
+        line=Line("better", held_out=True), tile=True, sources=("rewards/chosen",),
+    ),
+    Metric(
+        "reward_rejected", "reward of worse answers", "How much more likely worse answers have become",
+        better=Better.LOWER, beside="reward_chosen", line=Line("worse", held_out=True), sources=("rewards/rejected",),
+    ),
+    Metric(
+        "logps_chosen", "log-probability of better answers", "How likely the model finds better answers",
+        "The sum over an answer's tokens of their log-probabilities, on average over the answers of a step.",
+        unit=Unit.NATS, better=Better.HIGHER,
+        chart=Chart(Section.HEALTH, "If both lines fall, the model is moving away from all the answers it was shown."),
+        line=Line("better", held_out=True), sources=("logps/chosen",),
+    ),
+    Metric(
+        "logps_rejected", "log-probability of worse answers", "How likely the model finds worse answers",
+        unit=Unit.NATS, better=Better.LOWER, beside="logps_chosen", line=Line("worse", held_out=True),
+        sources=("logps/rejected",),
+    ),
+    Metric(
         "loss", "loss", "What training minimizes",
         "How unlikely the model finds the tokens it should write, on average (cross-entropy, in nats). "
         "In GRPO it stays near 0 and says nothing about progress; watch the reward instead.",

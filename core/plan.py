@@ -84,3 +84,23 @@ class Plan:
 def plans_of(quick: Mapping[str, Any], balanced: Mapping[str, Any], thorough: Mapping[str, Any]) -> tuple[Plan, ...]:
     """The three plans, with their common names."""
     return tuple(Plan(*words, values) for words, values in zip(WORDS, (quick, balanced, thorough), strict=True))
+
+
+def by_passes(situation: Situation, suggested: Mapping[str, Any]) -> tuple[Plan, ...]:
+    """For methods that read every row once in a pass: one pass for a try, three, and five for a thorough run.
+
+    Args:
+        situation: Limits the steps by the device, and lengthens the sequence for long rows.
+        suggested: The method's suggestions for the section ``training``.
+    """
+    rows = suggested["batch_size"] * suggested["gradient_accumulation_steps"]
+    longest = suggested["max_sequence_length"]
+    if situation.lengths and situation.source != "generated:arithmetic":
+        longest = max(longest, situation.lengths[0])
+    most = (30, 300, 1500) if situation.on_gpu else (10, 40, 200)
+    return plans_of(
+        *(
+            {"training.max_steps": situation.steps(rows, passes, limit), "training.max_sequence_length": longest}
+            for passes, limit in zip((1, 3, 5), most, strict=True)
+        )
+    )

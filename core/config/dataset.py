@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from core.dataset import Shape
 from core.section import Section
 
 DEFAULT_SYSTEM_PROMPT = (
@@ -34,6 +35,9 @@ class SourceFields(Section):
     split: str = Field("train", min_length=1, title="Split", description="The part of the dataset to train on.")
     instruction_field: str = Field("question", min_length=1, title="Question column", description="Column with the questions.")
     response_field: str = Field("answer", title="Answer column", description="Column with the correct answers: what rewards compare with, or what the model learns to say.")
+    chosen_field: str = Field("", title="Better answer column", description="Column with the better of two answers, for learning from pairs. It then is the answer column too.")
+    rejected_field: str = Field("", title="Worse answer column", description="Column with the worse of the two answers.")
+    label_field: str = Field("", title="Rating column", description="Column that says whether the answer in the answer column is good: true or false, 1 or 0, thumbs up or down.")
     instruction_template: str | None = Field(None, max_length=20_000, title="Question template", description="To build a question from several columns, write {column} for each, such as {context} followed by {question}. Leave empty to use the question column.")
     extraction: Literal["none", "after_marker", "last_number", "boxed", "regex", "json_path"] = Field("none", title="Extract the answer", description="How to find the reference answer in the answer column. In GSM8K it follows the marker ####.")
     extraction_pattern: str = Field("", max_length=2000, title="Marker, expression, or path", description="What to look for: a marker, a regular expression, or a path such as answers.text[0].")
@@ -42,6 +46,13 @@ class SourceFields(Section):
     size: int = Field(512, ge=8, le=1_000_000, title="Rows to generate", description="Each row is one question with its answer.")
     max_operand: int = Field(50, ge=1, le=1_000_000, title="Largest number", description="Problems use numbers from 1 up to this.")
     tasks: tuple[GeneratedTask, ...] = Field((), max_length=110, title="Tasks", description="For generated exercises: which ones, how hard, and in what proportion.")
+
+    @property
+    def shape(self) -> Shape:
+        """What a row holds, by the columns that are named."""
+        if self.chosen_field and self.rejected_field:
+            return Shape.PAIRS
+        return Shape.RATINGS if self.label_field else Shape.EXAMPLES
 
 
 class MixSource(SourceFields):
@@ -99,6 +110,13 @@ def _overlap(earlier: str, text: str) -> str:
 def source_checks(source: SourceFields, path: str) -> list[tuple[str, str]]:
     """Find conflicting settings of a source, as (field path, how to fix it)."""
     problems = []
+    if bool(source.chosen_field) != bool(source.rejected_field):
+        lacking = "rejected_field" if source.chosen_field else "chosen_field"
+        problems.append((f"{path}.{lacking}", "pairs need both columns, the better and the worse answer"))
+    if source.chosen_field and source.chosen_field == source.rejected_field:
+        problems.append((f"{path}.rejected_field", "must be another column than the better answer's"))
+    if source.chosen_field and source.label_field:
+        problems.append((f"{path}.label_field", "rows hold either pairs or single answers with a rating; leave one of them empty"))
     if source.source == "generated:reasoning-gym" and not source.tasks:
         problems.append((f"{path}.tasks", "choose at least one task to generate"))
     if source.tasks and source.source != "generated:reasoning-gym":

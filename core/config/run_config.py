@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pydantic import Field, ValidationError, ValidationInfo, ValidatorFunctionWrapHandler, create_model, field_validator
 from pydantic_core import PydanticKnownError
 
-from core.config.dataset import DatasetSection, marker_checks, source_checks
+from core.config.dataset import DatasetSection, SourceFields, marker_checks, source_checks
 from core.config.evaluation import EvaluationSection
 from core.config.model import ModelSection
 from core.config.pre_training import PreTrainingSection
 from core.config.reward import NO_REWARD, RewardSection
 from core.config.training import TrainingSection
+from core.dataset import Shape
 from core.errors import InvalidConfig
 from core.methods import DEFAULT, METHODS, Method, Need, method
 from core.methods.grpo import GrpoSection
@@ -22,7 +23,7 @@ from core.section import Section
 
 CARRIED = frozenset({"grpo", "pre_training"})
 """Sections that are allowed with any method, because the first version wrote them into every file."""
-LATER = {"": ("method",), "model": ("adapter",)}
+LATER = {"": ("method",), "model": ("adapter",), "dataset": ("chosen_field", "rejected_field", "label_field")}
 """Fields that the first version did not have, by section. Files without them are saved without them."""
 _Model = TypeVar("_Model", bound=Section)
 
@@ -123,6 +124,7 @@ def cross_checks(config: RunConfig) -> list[tuple[str, str]]:
     dataset = config.dataset
     problems.extend(marker_checks(dataset))
     problems.extend(source_checks(dataset, "dataset"))
+    problems.extend(_shape_checks(dataset, chosen))
     if dataset.mix and dataset.source != "mix":
         problems.append(("dataset.source", "must be 'mix' where sources to mix are given"))
     if dataset.source == "mix" and not dataset.mix:
@@ -137,6 +139,25 @@ def cross_checks(config: RunConfig) -> list[tuple[str, str]]:
 
 
 NO_FULL_FINE_TUNING = "training every weight is not possible yet; use 'lora', which trains an adapter"
+
+
+_LACKING = {
+    Shape.PAIRS: ("chosen_field", "a better and a worse answer: name their columns in chosen_field and rejected_field"),
+    Shape.RATINGS: ("label_field", "answers with a rating: name its column in label_field"),
+}
+
+
+def _shape_checks(dataset: DatasetSection, chosen: Method) -> list[tuple[str, str]]:
+    """Find sources whose rows are not what the method learns from."""
+    if Shape.EXAMPLES in chosen.shapes:
+        return []
+    parts: dict[str, SourceFields] = {f"dataset.mix.{place}": part for place, part in enumerate(dataset.mix)}
+    field, words = _LACKING[chosen.shapes[0]]
+    return [
+        (f"{path}.{field}", f"{chosen.term} learns from {words}")
+        for path, source in (parts or {"dataset": dataset}).items()
+        if source.shape not in chosen.shapes
+    ]
 
 
 def _other_methods(config: RunConfig) -> list[tuple[str, str]]:
@@ -189,6 +210,10 @@ def dump(config: RunConfig) -> dict[str, Any]:
         for name in names:
             if name not in holder.model_fields_set:
                 del written[name]
+    for part, written in zip(config.dataset.mix, data["dataset"]["mix"], strict=True):
+        for name in LATER["dataset"]:
+            if name not in part.model_fields_set:
+                written.pop(name, None)
     return data
 
 

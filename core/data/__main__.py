@@ -40,12 +40,12 @@ def main() -> None:
 
 def _peek(dataset: dict[str, Any], root: str, samples: int) -> dict[str, Any]:
     from core.config import DatasetSection
-    from core.data import rows as plain_rows
     from core.data import sources
+    from core.data.cells import plain
     from core.settings import Home
 
     rows, columns, total = sources.peek(DatasetSection.model_validate(dataset), Home(Path(root)), samples)
-    return {"rows": [plain_rows.plain(row) for row in rows], "columns": columns, "total": total}
+    return {"rows": [plain(row) for row in rows], "columns": columns, "total": total}
 
 
 def _fetch(name: str, revision: str | None, files: list[str]) -> str:

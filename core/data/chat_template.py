@@ -20,10 +20,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from core.config import DatasetSection
 from core.data.conversation import Conversation, Message, call_of, strings_in, text_in
 from core.data.nested import decoded
-from core.data.prompts import read_object, render, warm_up_target
+from core.data.prompts import read_object, render
 from core.errors import InvalidInput
 
 WORDS = {
@@ -100,7 +99,7 @@ def show(
     """
     able = abilities(template, tuple(sorted(special.items())))
     told, changes = _told(conversation, able)
-    cut = _Cut(control)
+    cut = Cut(control)
     for messages, more in ((told.messages, ()), (_joined(told.messages), ("joined",))):
         if more and len(messages) == len(told.messages):
             break
@@ -116,15 +115,6 @@ def show(
         except InvalidInput as error:
             refused = error
     raise refused
-
-
-def warm_up_parts(
-    row: Mapping[str, Any], dataset: DatasetSection, opened: str, control: Collection[str]
-) -> tuple[str, ...]:
-    """:func:`core.data.prompts.warm_up_target` in parts, split at control tokens in the row's own text."""
-    cut = _Cut(control)
-    marked = {name: cut(cell) if name in {"response", "full_response"} else cell for name, cell in row.items()}
-    return cut.parts(warm_up_target(marked, dataset, opened))
 
 
 # --- What a template supports ---
@@ -324,7 +314,7 @@ def _control_tokens(folder: Path, _changed: tuple[int, ...]) -> frozenset[str]:
     return control_tokens((one["content"], bool(one.get("special"))) for one in tokens)
 
 
-class _Cut:
+class Cut:
     """Marks control tokens in texts before rendering, and splits the rendered text at the marks.
 
     The mark is a long random number: no text contains it, and no template filter changes it.

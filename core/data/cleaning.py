@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from core.config import DatasetSection
+from core.data.cells import text_of
 from core.data.near import NearDuplicates
-from core.data.rows import asked_text, content_hash, text_of
+from core.data.rows import asked_text, content_hash
 from core.dataset import Row
 
 LOOK = 50
@@ -83,7 +84,8 @@ class Preparation:
         return TOO_LONG if self._fits and not self._fits(row) else None
 
     def _repeated(self, row: Row) -> bool:
-        key = content_hash(row)
+        # Another worse answer to the same better one is another pair.
+        key = content_hash(row) + (f" {text_of(row['rejected'])}" if {"chosen", "rejected"} <= row.keys() else "")
         if key in self._seen:
             return True
         self._seen.add(key)

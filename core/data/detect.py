@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from core.data.cells import text_of
 from core.data.extract import TITLES, Extraction, by_path, propose
 from core.data.names import ANSWERS, CHOICES, QUESTIONS, first_known, folded, never_answer
-from core.data.rows import text_of, turns
+from core.data.rows import turns
 from core.data.tables import is_conversation
 from core.dataset import FieldGuess
 

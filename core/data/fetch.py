@@ -15,11 +15,11 @@ from typing import Any
 
 from core.config import DatasetSection
 from core.data import hub
+from core.data.cells import plain
 from core.data.detect import guess_fields
 from core.data.ingest import write_rows
 from core.data.jobs import FILES, INFO, Job
 from core.data.known_datasets import BY_PATH
-from core.data.rows import plain
 from core.data.store import DATA
 from core.dataset import UploadInfo
 from core.errors import InvalidInput

@@ -6,8 +6,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from core.data.cells import plain, text_of
 from core.data.conversation import Conversation, Message, answer_in, read_messages, read_tools, thought_in
-from core.data.rows import parted_thought, plain, text_of
+from core.data.rows import parted_thought
 from core.dataset import Row
 from core.errors import InvalidInput
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -13,6 +12,7 @@ from string import ascii_uppercase
 from typing import Any
 
 from core.config import DatasetSection, EvaluationSection, SourceFields
+from core.data.cells import text_of
 from core.data.conversation import (
     Conversation,
     Message,
@@ -24,48 +24,14 @@ from core.data.conversation import (
 )
 from core.data.extract import Extraction
 from core.data.names import CHOICES, folded
-from core.dataset import Row
+from core.data.preferences import NO_ANSWER, NO_RATING, preference, unusable_pair
+from core.dataset import Row, Shape
 from core.errors import InvalidInput
 from core.reward import THOUGHTS
 
 NO_QUESTION = "the question is empty"
-NO_ANSWER = "the answer is empty"
 NOT_TEXT = "a message contains something other than text, such as an image"
 NOT_EXTRACTED = "no answer was found in the answer column"
-
-
-def text_of(value: Any) -> str:
-    """A cell as text, for the model and the rewards.
-
-    >>> text_of(None), text_of(7.0), text_of(True), text_of(["a", 1]), text_of({"é": None})
-    ('', '7', 'true', '["a", 1]', '{"é": null}')
-    """
-    if value is None:
-        return ""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
-        return str(int(value))
-    if isinstance(value, bytes):
-        return value.decode("utf-8", "replace")
-    return json.dumps(value, ensure_ascii=False, default=str)
-
-
-def plain(value: Any) -> Any:
-    """The value as JSON data: dates and the like become text, NaN becomes null.
-
-    >>> plain({"a": float("nan"), 1: (b"x", 2)})
-    {'a': None, '1': ['x', 2]}
-    """
-    if isinstance(value, Mapping):
-        return {str(name): plain(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if value is None or isinstance(value, str | bool | int):
-        return value
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
 def turns(value: Any) -> list[tuple[str, str]] | None:
@@ -85,8 +51,12 @@ def map_row(raw: Mapping[str, Any], dataset: SourceFields) -> Row:
     its last question. If the answer column is the same one, the final answer is the reference. An unmapped column
     that is itself called ``instruction`` or ``response`` is replaced. If a rule extracts the answer from a longer
     text, or the answer contains reasoning, ``full_response`` keeps the reasoning for the warm-up.
+
+    Pairs also have ``chosen`` and ``rejected``, both as text with their reasoning; the reference is the better one.
+    Ratings have ``label``: true, false, or None if it is unreadable.
     """
-    mapped = {dataset.instruction_field, dataset.response_field}
+    answer_column = dataset.chosen_field if dataset.shape is Shape.PAIRS else dataset.response_field
+    mapped = {dataset.instruction_field, answer_column}
     row = {name: value for name, value in raw.items() if name not in mapped}
     row |= {name: raw.get(column) for name, column in dataset.columns.items()}
     if isinstance(row.get("conversation"), Mapping):
@@ -95,9 +65,9 @@ def map_row(raw: Mapping[str, Any], dataset: SourceFields) -> Row:
     row["instruction"] = _question(raw, dataset, asked.question.strip())
     if not asked.one_question:
         row["conversation"] = (asked.asking(row["instruction"]) if dataset.instruction_template else asked).json()
-    same = dataset.response_field == dataset.instruction_field and read_messages(raw.get(dataset.response_field))
-    given = said if same else raw.get(dataset.response_field) if dataset.response_field else None
-    return row | _reference(given, dataset)
+    same = answer_column == dataset.instruction_field and read_messages(raw.get(answer_column))
+    given = said if same else raw.get(answer_column) if answer_column else None
+    return row | _reference(given, dataset) | preference(raw, dataset)
 
 
 def _asked(raw: Mapping[str, Any], row: Row, dataset: SourceFields) -> tuple[Conversation, Message | None]:
@@ -197,7 +167,9 @@ def check_columns(columns: Iterable[str], dataset: SourceFields) -> None:
         InvalidInput: With the field's path and the available columns.
     """
     known = list(columns)
-    wanted = [(field, getattr(dataset, field)) for field in ("instruction_field", "response_field")]
+    # Pairs have their answers in columns of their own.
+    answers = ("chosen_field", "rejected_field") if dataset.shape is Shape.PAIRS else ("response_field", "label_field")
+    wanted = [(field, getattr(dataset, field)) for field in ("instruction_field", *answers)]
     for field, name in [*wanted, *((f"columns.{name}", column) for name, column in dataset.columns.items())]:
         if name and name not in known:
             raise InvalidInput(
@@ -250,6 +222,10 @@ def _unusable(row: Row, dataset: SourceFields) -> str | None:
         return NOT_TEXT
     if not row["instruction"]:
         return NO_QUESTION
+    if dataset.shape is Shape.PAIRS:
+        return unusable_pair(row)
+    if dataset.shape is Shape.RATINGS and row["label"] is None:
+        return NO_RATING
     if dataset.response_field and not row["response"]:
         # Rewards with their own checker, such as reasoning-gym's, may need no reference.
         if row.get("reasoning_gym"):
@@ -267,7 +243,8 @@ def asked_text(row: Mapping[str, Any]) -> str:
 def content_hash(row: Mapping[str, Any]) -> str:
     """Hash of a mapped row's question and answer, independent of file and order.
 
-    Previous turns are included.
+    Previous turns are included. The worse answer and the rating are not: pairs with the same better answer, and
+    ratings that contradict each other, belong in the same split.
     """
     talk = Conversation.of_row(row)
     text = json.dumps([row["instruction"], row["response"], *([talk.json()] if talk else ())], ensure_ascii=False)

@@ -19,8 +19,8 @@ from itertools import islice, pairwise
 from pathlib import Path
 from typing import IO, Any, Protocol
 
+from core.data.cells import text_of
 from core.data.reading import unique
-from core.data.rows import text_of
 from core.errors import Damaged, InvalidInput
 from core.job_dir import is_any, read_row
 

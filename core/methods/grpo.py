@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from core.methods.method import Method, Need, Note, Phase
+from core.methods.method import JobType, Method, Need, Note, Phase
 from core.metric import Better, Chart, Line
 from core.metric import Section as Metrics
 from core.plan import Plan, Situation, plans_of
@@ -179,6 +179,7 @@ GRPO = Method(
     section_title="GRPO and GSPO",
     shows=("model.*", "dataset.*", "training.*", "pre_training.*", "evaluation.*"),
     columns=("instruction",),
+    job_type=JobType.RL,
     needs=(Need.REWARD, Need.ROLLOUTS),
     # With a KL penalty, and for the distance from the base model in every evaluation.
     may_need=(Need.REFERENCE_MODEL,),

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from core.dataset import Shape
 from core.metric import Metric
 from core.metrics import METRICS
 from core.plan import Plan, Situation
@@ -26,6 +27,19 @@ class Note(NamedTuple):
     message: str
 
 
+class JobType(StrEnum):
+    """What kind of teaching a method is, for filters."""
+
+    SL = "SL"
+    """Supervised learning: from examples."""
+    RL = "RL"
+    """Reinforcement learning: from a reward for the model's own answers."""
+    RLHF = "RLHF"
+    """Towards reinforcement learning from human feedback: reward models, and training against them."""
+    DPO = "DPO"
+    """Direct preference optimization and its relatives: from preferences, without a reward model."""
+
+
 class Need(StrEnum):
     """What a method needs besides a model and rows."""
 
@@ -43,6 +57,10 @@ class Need(StrEnum):
 
 FOR_REWARDS = frozenset({"dataset.columns", "dataset.drop_unparseable"})
 """Settings of the common sections that only a reward uses."""
+FOR_SHAPES = {
+    "dataset.chosen_field": Shape.PAIRS, "dataset.rejected_field": Shape.PAIRS, "dataset.label_field": Shape.RATINGS,
+}  # fmt: skip
+"""Settings of the dataset section for rows of one shape; the method must name that shape as one of its ``shapes``."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +97,9 @@ class Method:
         section_title: What the form calls them.
         shows: Settings of the common sections that have an effect, by path; ``training.*`` stands for a whole section.
         columns: Mapped columns that every row must have.
+        shapes: What rows it can learn from, the usual one first. Every row has an answer, so a method for examples
+            also takes the others.
+        job_type: Its kind, for filters.
         needs: Its requirements.
         may_need: Requirements of some of its settings.
         phases: In order.
@@ -106,6 +127,8 @@ class Method:
     section_title: str
     shows: tuple[str, ...]
     columns: tuple[str, ...]
+    shapes: tuple[Shape, ...] = (Shape.EXAMPLES,)
+    job_type: JobType
     needs: tuple[Need, ...]
     may_need: tuple[Need, ...] = ()
     phases: tuple[Phase, ...]
@@ -133,6 +156,8 @@ class Method:
             return True
         if section == "reward" or path in FOR_REWARDS:
             return Need.REWARD in self.needs
+        if path in FOR_SHAPES:
+            return FOR_SHAPES[path] in self.shapes
         if not name:
             return any(shown.startswith(f"{section}.") for shown in self.shows)
         return path in self.shows or f"{section}.*" in self.shows
@@ -147,7 +172,7 @@ class Method:
     @property
     def learns_answers(self) -> bool:
         """Whether it learns from the rows' answers, and generates none during training."""
-        return "response" in self.columns and Need.ROLLOUTS not in self.needs
+        return not {"response", "chosen"}.isdisjoint(self.columns) and Need.ROLLOUTS not in self.needs
 
     def json(self) -> dict[str, Any]:
         """JSON for the API."""
@@ -160,6 +185,8 @@ class Method:
             "needs": [str(need) for need in self.needs],
             "may_need": [str(need) for need in self.may_need],
             "columns": list(self.columns),
+            "shapes": [str(shape) for shape in self.shapes],
+            "job_type": str(self.job_type),
             "shows": [*self.shows, f"{self.section_name}.*"],
             "phases": [{"key": phase.key, "title": phase.title} for phase in self.phases],
             "metrics": list(self.metrics),

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from core.methods.method import Method, Phase
-from core.plan import Plan, Situation, plans_of
+from core.methods.method import JobType, Method, Phase
+from core.plan import Plan, Situation, by_passes
 from core.section import Section, usual
 
 if TYPE_CHECKING:
@@ -54,18 +54,7 @@ def suggest(source: str, on_gpu: bool) -> dict[str, dict[str, Any]]:
 
 def plans(situation: Situation) -> tuple[Plan, ...]:
     """One pass over the rows at most for a try, three for a first result, five for a thorough run."""
-    suggested = suggest(situation.source, situation.on_gpu)["training"]
-    rows = suggested["batch_size"] * suggested["gradient_accumulation_steps"]
-    longest = suggested["max_sequence_length"]
-    if situation.lengths and situation.source != "generated:arithmetic":
-        longest = max(longest, situation.lengths[0])
-    most = (30, 300, 1500) if situation.on_gpu else (10, 40, 200)
-    return plans_of(
-        *(
-            {"training.max_steps": situation.steps(rows, passes, limit), "training.max_sequence_length": longest}
-            for passes, limit in zip((1, 3, 5), most, strict=True)
-        )
-    )
+    return by_passes(situation, suggest(situation.source, situation.on_gpu)["training"])
 
 
 def variant(section: Mapping[str, Any]) -> str:
@@ -117,6 +106,7 @@ SFT = Method(
         ),
     ),
     columns=("instruction", "response"),
+    job_type=JobType.SL,
     needs=(),
     phases=(Phase("training", "Training"), Phase("evaluation", "Held-out loss", "evaluation.holdout_fraction")),
     metrics=(

@@ -14,7 +14,8 @@ from transformers import PreTrainedTokenizerBase
 
 from core.config import RunConfig
 from core.data import prompts
-from core.data.chat_template import WORDS, Shown, control_tokens, show, tokens_of, warm_up_parts
+from core.data.answers import answer_parts, warm_up_parts
+from core.data.chat_template import WORDS, Shown, control_tokens, show, tokens_of
 from core.data.conversation import Conversation, Message
 from core.data.pipeline import prepare_rows
 from core.dataset import Row
@@ -133,6 +134,12 @@ def rendered(messages: Sequence[Message], tokenizer: PreTrainedTokenizerBase, *,
 def target_ids(row: Row, config: RunConfig, tokenizer: PreTrainedTokenizerBase, opened: str, end: str) -> list[int]:
     """Tokens of the warm-up target. Control tokens in the reference are text; only ``end`` is a token."""
     parts = warm_up_parts(row, config.dataset, opened, control_of(tokenizer))
+    return tokens_of((*parts[:-1], parts[-1] + end), lambda text: encode(text, tokenizer))
+
+
+def answer_ids(answer: str, item: Item, tokenizer: PreTrainedTokenizerBase, end: str) -> list[int]:
+    """Tokens of a row's whole answer with its reasoning, such as one of a pair. Control tokens in it are text."""
+    parts = answer_parts(answer, item.opened, control_of(tokenizer))
     return tokens_of((*parts[:-1], parts[-1] + end), lambda text: encode(text, tokenizer))
 
 

@@ -11,9 +11,9 @@ import core.config
 from core.config import DatasetSection
 from core.data import arithmetic, sources, tasks, uploads
 from core.data import rows as rows_of
+from core.data.cells import plain, text_of
 from core.data.detect import SAMPLE, guess_fields
 from core.data.ingest import HeadingChoice, OnBad
-from core.data.rows import plain
 from core.dataset import Damage, UploadInfo
 from core.errors import Conflict, InvalidInput
 from core.job import ID_PATTERN
@@ -250,7 +250,7 @@ def read_dataset_section(dataset: dict[str, Any]) -> DatasetSection:
 def _cut(value: Any, most: int) -> Any:
     value = plain(value)
     if isinstance(value, str | list | dict):
-        text = rows_of.text_of(value)
+        text = text_of(value)
         if len(text) > most:
             return f"{text[:most]} … ({len(text) - most} more characters)"
     return value

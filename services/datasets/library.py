@@ -11,10 +11,11 @@ from typing import Any
 import core.config
 from core.config import RunConfig, SourceFields
 from core.data import sources, uploads
+from core.data.cells import plain
 from core.data.extract import Extraction
 from core.data.known_datasets import BY_PATH
 from core.data.report import Report
-from core.data.rows import map_row, plain
+from core.data.rows import map_row
 from core.dataset import UploadInfo
 from core.errors import Conflict, InvalidInput, NotFound, TunesmithError
 from core.job import JobKind

@@ -30,6 +30,7 @@ from core.training.arguments import (
 )
 from core.training.evaluation.held_out import Evaluation
 from core.training.methods import trainer_of
+from core.training.methods.dpo import dpo_arguments
 from core.training.methods.sft import sft_arguments
 from core.training.models import load
 from core.training.rollouts.engine import without_llama
@@ -61,6 +62,10 @@ def sft(name: str) -> Observe:
     return lambda config: sft_arguments(config, CPU, Path("/tmp/run"))[name]
 
 
+def dpo(name: str) -> Observe:
+    return lambda config: dpo_arguments(config, CPU, Path("/tmp/run"))[name]
+
+
 def lora(name: str) -> Observe:
     return lambda config: (lora_arguments(config)[name], unsloth_lora_arguments(config)[name])
 
@@ -73,6 +78,12 @@ def asked(config: RunConfig) -> Any:
     """A row's question, reference, and warm-up target."""
     rows, left_out = map_rows([dict(ROW)], config.dataset)
     return prompts.conversation(rows[0], config.dataset), prompts.warm_up_target(rows[0], config.dataset), left_out
+
+
+def sides(config: RunConfig) -> Any:
+    """The answers of a pair, or the rating of an answer."""
+    (row,), left_out = map_rows([{**ROW, "worse": "six", "good": 1}], config.dataset)
+    return {name: row.get(name) for name in ("response", "chosen", "rejected", "label")}, left_out
 
 
 def loaded_rows(config: RunConfig) -> Any:
@@ -155,6 +166,15 @@ def refused(config: RunConfig) -> Any:
     return prepare_rows(config, HOME).left_out
 
 
+def unusable(config: RunConfig) -> str:
+    """Why no row can be used, or ''."""
+    try:
+        prepare_rows(config, HOME)
+    except TunesmithError as error:
+        return error.message
+    return ""
+
+
 def loading(monkeypatch: pytest.MonkeyPatch) -> Observe:
     """The arguments of transformers."""
 
@@ -192,6 +212,7 @@ def mixed(**first: Any) -> dict[str, Any]:
 
 
 MIX = {"dataset": mixed()}
+PAIRED = {"dataset__chosen_field": "alternative", "dataset__rejected_field": "worse"}
 HUB_MIX = {"dataset": mixed(source="someone/rows")}
 GYM_MIX = {"dataset": mixed(source="generated:reasoning-gym", tasks=[{"name": "chain_sum"}, {"name": "leg_counting"}])}
 
@@ -241,6 +262,9 @@ FIELDS: dict[str, Entry] = {
     "dataset.split": (HUB, "test", "from_hub"),
     "dataset.instruction_field": ({}, "alternative", asked),
     "dataset.response_field": ({}, "alternative", asked),
+    "dataset.chosen_field": (PAIRED, "question", sides),
+    "dataset.rejected_field": (PAIRED, "question", sides),
+    "dataset.label_field": ({}, "good", sides),
     "dataset.max_samples": ({}, 5, loaded_rows),
     "dataset.system_prompt": ({}, "Be brief.", asked),
     "dataset.reasoning_start": ({}, "<w>", asked),
@@ -270,6 +294,9 @@ FIELDS: dict[str, Entry] = {
     "dataset.mix.split": (HUB_MIX, mixed(source="someone/rows", split="test"), "from_hub"),
     "dataset.mix.instruction_field": (MIX, mixed(instruction_field="answer"), prepared),
     "dataset.mix.response_field": (MIX, mixed(response_field="question"), prepared),
+    "dataset.mix.chosen_field": (MIX, mixed(chosen_field="question", rejected_field="answer"), prepared),
+    "dataset.mix.rejected_field": (MIX, mixed(chosen_field="answer", rejected_field="question"), prepared),
+    "dataset.mix.label_field": (MIX, mixed(label_field="question"), unusable),
     "dataset.mix.instruction_template": (MIX, mixed(instruction_template="Now: {question}"), prepared),
     "dataset.mix.extraction": (MIX, mixed(extraction="last_number"), prepared),
     "dataset.mix.extraction_pattern": (
@@ -323,6 +350,7 @@ FIELDS: dict[str, Entry] = {
     "grpo.skip_constant_groups": ({}, False, lambda config: fast_arguments(config, CPU)),
     "grpo.dynamic_sampling": ({}, True, lambda config: fast_arguments(config, CPU)),
     "grpo.mask_truncated_completions": ({}, True, grpo("mask_truncated_completions")),
+    "dpo.beta": ({"method": "dpo", **PAIRED}, 0.5, dpo("beta")),
     "sft.loss_type": (SFT, "dft", sft("loss_type")),
     "sft.neftune_noise_alpha": (SFT, 5.0, sft("neftune_noise_alpha")),
     "reward.type": ({}, {"type": "preset", "preset_name": "arithmetic"}, paid),

@@ -19,7 +19,7 @@ from core.model import Device
 from core.rewards import Spent
 from core.settings import Home
 from core.training.arguments import trainer_arguments
-from tests.training.worker_runs import TINY, changed, make_run, rows, work, work_until
+from tests.training.worker_runs import TINY, changed, made_dataset, make_run, rows, work, work_until
 
 pytestmark = [
     pytest.mark.training,
@@ -33,9 +33,9 @@ SOMETIMES = {"grpo": {"no_opinion", "sampler_kl", *Spent(requests=1).row()}}
 CPU = Device("cpu", "cpu", 1 << 34, 1 << 33, False)
 
 
-def settings(method: Method, **values: Any) -> dict[str, Any]:
-    """The small run with this method: without what it does not use."""
-    wanted = changed(TINY, **values)
+def settings(method: Method, home: Home, **values: Any) -> dict[str, Any]:
+    """The small run with this method: on rows that it learns from, without what it does not use."""
+    wanted = changed(TINY | {"dataset": made_dataset(home, method.shapes[0])}, **values)
     if Need.REWARD not in method.needs:
         del wanted["reward"]
     used = {name: value for name, value in wanted["training"].items() if method.uses(f"training.{name}")}
@@ -49,7 +49,7 @@ def series(run: JobDir) -> list[dict[str, Any]]:
 
 def test_a_run_keeps_what_was_promised(method: Method, models: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     """It completes and writes exactly its phases and metrics; stopped and resumed it is the same run."""
-    config = settings(method, training__save_steps=3)
+    config = settings(method, models, training__save_steps=3)
     whole, halves = (make_run(models, f"contract-{method.key}-{name}", config) for name in ("whole", "halves"))
     assert work(whole, monkeypatch, models) == JobState.COMPLETED
     planned = {phase.key for phase in method.phases if phase.planned(parse(config).model_dump())}
@@ -85,7 +85,7 @@ def test_every_shared_setting_arrives(method: Method, models: Home, monkeypatch:
         "training__gradient_checkpointing": True, "training__save_steps": 7, "training__keep_checkpoints": 9,
         "training__seed": 11, "evaluation__holdout_fraction": 0,
     }  # fmt: skip
-    config = settings(method, **others)
+    config = settings(method, models, **others)
     run = make_run(models, f"contract-{method.key}-arrives", config)
     seen: list[Any] = []
 
@@ -96,7 +96,7 @@ def test_every_shared_setting_arrives(method: Method, models: Home, monkeypatch:
     monkeypatch.setattr(Trainer, "train", stay)
     assert work(run, monkeypatch, models) == JobState.COMPLETED
     wanted = arguments(parse(config), run.checkpoints)
-    untold = arguments(parse(settings(method)), run.checkpoints)
+    untold = arguments(parse(settings(method, models)), run.checkpoints)
     assert {name: getattr(seen[0], name) for name in wanted} == wanted
     assert len([name for name in wanted if wanted[name] != untold[name]]) == len(others) - 1
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
@@ -18,6 +19,8 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from core.config import dump, parse
+from core.data import uploads
+from core.dataset import Shape
 from core.job import Control, JobState
 from core.job_dir import JobDir, JsonlWriter, iter_lines, write_json
 from core.settings import PROJECT, Home
@@ -101,6 +104,26 @@ def make_home(root: Path) -> Home:
         shutil.copy(REAL / name, folder / name)
     date(folder)
     return home
+
+
+def made_dataset(home: Home, shape: Shape) -> dict[str, Any]:
+    """A dataset section whose rows have a shape, uploaded for it unless they are generated: sums, right or wrong."""
+    if shape is Shape.EXAMPLES:
+        return dict(TINY["dataset"])
+    right = [(f"What is {one} + {one + 3}?", 2 * one + 3) for one in range(40)]
+    rows: list[dict[str, Any]]
+    if shape is Shape.PAIRS:
+        rows = [{"question": asked, "right": str(sum_), "wrong": f"{sum_ + 1} or so"} for asked, sum_ in right]
+        fields = {"chosen_field": "right", "rejected_field": "wrong"}
+    else:
+        rows = [
+            {"question": asked, "answer": str(sum_ + place % 2), "good": place % 2 == 0}
+            for place, (asked, sum_) in enumerate(right)
+        ]
+        fields = {"label_field": "good"}
+    data = "\n".join(map(json.dumps, rows)).encode()
+    info = uploads.store(io.BytesIO(data), f"{shape}.jsonl", home.uploads, 1 << 20)
+    return {"source": f"upload:{info.id}", "system_prompt": "Add.", **fields}
 
 
 def date(folder: Path) -> None:

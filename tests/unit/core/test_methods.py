@@ -20,6 +20,7 @@ from core.section import range_words, usual_range
 from core.settings import PROJECT
 from services.probes.probes import fingerprint
 from tests.support.second_method import CopySection, install
+from tests.support.shapes import FIELDS
 
 CPU = Device("cpu", "a processor", 8 << 30, 8 << 30, bf16=False)
 SMALL: dict[str, Any] = {
@@ -29,6 +30,11 @@ SMALL: dict[str, Any] = {
     "reward": {"type": "preset", "preset_name": "math"},
 }
 UNREWARDED = {name: section for name, section in SMALL.items() if name != "reward"}
+
+
+def rows_for(one: Method) -> dict[str, Any]:
+    """A dataset section with rows that a method learns from."""
+    return {"dataset": {**SMALL["dataset"], **FIELDS[one.shapes[0]]}}
 
 
 @pytest.fixture
@@ -68,7 +74,7 @@ def test_a_method_names_only_what_exists(one: Method) -> None:
 def test_what_a_method_suggests_can_be_run(one: Method, on_gpu: bool) -> None:
     """Its suggestions are a valid configuration in which every setting has an effect."""
     suggested = one.suggest("generated:arithmetic", on_gpu)
-    config = parse({**UNREWARDED, **suggested, "method": one.key})
+    config = parse({**UNREWARDED, **rows_for(one), **suggested, "method": one.key})
     device = replace(CPU, kind="cuda", bf16=True) if on_gpu else CPU
     assert device_checks(config, device) == []
     assert one.rows_a_step(config) >= 1
@@ -178,7 +184,7 @@ def test_a_section_that_no_method_has_is_not_found() -> None:
 @pytest.mark.parametrize("on_gpu", [False, True])
 def test_suggested_values_are_usual(one: Method, on_gpu: bool) -> None:
     """A method's suggestions are not flagged by the form."""
-    config = parse({**UNREWARDED, **one.suggest("generated:arithmetic", on_gpu), "method": one.key})
+    config = parse({**UNREWARDED, **rows_for(one), **one.suggest("generated:arithmetic", on_gpu), "method": one.key})
     for section in SECTIONS:
         values = getattr(config, section)
         for name, info in type(values).model_fields.items():

@@ -14,6 +14,7 @@ from core.pace import Pace, run_seconds, step_seconds, steps_of
 from core.plan import BALANCED, Situation
 from core.section import usual_range
 from tests.conftest import TINY
+from tests.support.shapes import FIELDS
 
 SITUATIONS = [
     Situation(source, on_gpu, rows, lengths)
@@ -30,7 +31,7 @@ def planned(one: Method, situation: Situation) -> dict[str, RunConfig]:
     for plan in one.plans(situation):
         data: dict[str, Any] = {
             **{name: section for name, section in TINY.items() if name not in {"training", "reward"}},
-            "dataset": {"source": situation.source},
+            "dataset": {"source": situation.source, **FIELDS[one.shapes[0]]},
             "method": one.key,
             **one.suggest(situation.source, situation.on_gpu),
         }

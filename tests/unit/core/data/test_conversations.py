@@ -16,9 +16,10 @@ from core.data.arithmetic import arithmetic
 from core.data.chat_template import Shown, control_tokens, cut_text, show, tokens_of
 from core.data.conversation import Conversation, read_messages, read_tools
 from core.data.detect import guess_fields
+from core.data.preferences import NO_ANSWER
 from core.data.prompt_file import read_prompts
 from core.data.prompts import conversation, read_chat_template, warm_up_target
-from core.data.rows import NO_ANSWER, NOT_TEXT, content_hash, map_row, map_rows
+from core.data.rows import NOT_TEXT, content_hash, map_row, map_rows
 from core.data.store import ParquetStore
 from core.errors import InvalidInput
 from core.settings import PROJECT

@@ -16,11 +16,12 @@ import pytest
 
 from core.config import DatasetSection
 from core.data import reading, store, uploads
+from core.data.cells import plain
 from core.data.extract import by_path
 from core.data.ingest import BadRows
 from core.data.jobs import Job
 from core.data.nested import MAX_DEPTH
-from core.data.rows import map_rows, plain, turns
+from core.data.rows import map_rows, turns
 from core.data.work import work
 from core.dataset import UploadInfo
 from core.errors import InvalidInput, TooLarge, Unavailable

@@ -1,0 +1,72 @@
+"""Preferences in rows: pairs of a better and a worse answer, and answers with a rating."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from core.config import SourceFields
+from core.data.cells import text_of
+from core.data.conversation import answer_in, read_messages, thought_in
+from core.dataset import Row, Shape
+from core.reward import THOUGHTS
+
+NO_ANSWER = "the answer is empty"
+NO_REJECTED = "the worse answer is empty"
+NO_RATING = "the rating is neither good nor bad"
+SAME = "both answers are the same"
+GOOD = frozenset({"true", "1", "yes", "good", "like", "up", "thumbs-up", "positive", "desirable", "chosen", "👍"})
+BAD = frozenset(
+    {"false", "0", "-1", "no", "bad", "dislike", "down", "thumbs-down", "negative", "undesirable", "rejected", "👎"}
+)
+"""Ratings of an answer, in lower case and with hyphens between words."""
+
+
+def preference(raw: Mapping[str, Any], dataset: SourceFields) -> Row:
+    """What a pair or a rating has besides the reference."""
+    if dataset.shape is Shape.PAIRS:
+        return {
+            "chosen": full_answer(raw.get(dataset.chosen_field)),
+            "rejected": full_answer(raw.get(dataset.rejected_field)),
+        }
+    if dataset.shape is Shape.RATINGS:
+        return {"label": rating(raw.get(dataset.label_field))}
+    return {}
+
+
+def full_answer(cell: Any) -> str:
+    """The text of an answer with its reasoning: of a cell with text, or of a conversation's last reply.
+
+    >>> full_answer([{"role": "user", "content": "2+2?"}, {"role": "assistant", "content": " 4"}])
+    '4'
+    >>> full_answer({"role": "assistant", "content": "4", "reasoning_content": "2 and 2"})
+    '<think>\\n2 and 2\\n</think>\\n\\n4'
+    """
+    messages = read_messages([cell] if isinstance(cell, Mapping) and "role" in cell else cell)
+    if messages is None:
+        return text_of(cell).strip()
+    said = next((one for one in reversed(messages) if one["role"] == "assistant"), None)
+    if said is None:
+        return ""
+    answer, thought = answer_in(said).strip(), thought_in(said).strip()
+    opens, closes = THOUGHTS[0]
+    return f"{opens}\n{thought}\n{closes}\n\n{answer}" if thought else answer
+
+
+def rating(cell: Any) -> bool | None:
+    """Whether an answer is good, or None if the cell does not say.
+
+    >>> rating(1), rating("False"), rating(" thumbs up "), rating(0.5)
+    (True, False, True, None)
+    """
+    text = "-".join(text_of(cell).casefold().replace("_", " ").split())
+    return True if text in GOOD else False if text in BAD else None
+
+
+def unusable_pair(row: Row) -> str | None:
+    """Why a pair cannot be learned from, or None."""
+    if not row["chosen"]:
+        return NO_ANSWER
+    if not row["rejected"]:
+        return NO_REJECTED
+    return SAME if row["chosen"] == row["rejected"] else None
