@@ -16,6 +16,7 @@ file                   writer                          what it is
 ``adapter/``           worker                          the trained adapter
 ``environment.json``   worker                          versions and hardware of each attempt
 ``evaluation.json``    worker                          held-out answers before and after, compared
+``held_out.jsonl``     worker, append only             the result of each held-out row, one evaluation per line
 =====================  ==============================  =====================================
 
 Readers take only complete lines, so they never see a partial row. A restarted writer removes an incomplete last line
@@ -87,6 +88,8 @@ class JobDir:
         """An evaluation's prompts, if the request contained them."""
         self.evaluation = path / "evaluation.json"
         """A run's :class:`core.evaluation.RunEvaluation`, written when the run completes."""
+        self.held_out = path / "held_out.jsonl"
+        """The results of single held-out rows, from which the intervals of differences are computed."""
         self.rollout = path / ".rollout"
         """Files for the generation process, removed when the worker ends."""
         self.files = path / "files"

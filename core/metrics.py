@@ -162,6 +162,15 @@ METRICS: tuple[Metric, ...] = (
         line=Line("training", held_out=True), tile=True, logged=True, headlines=("evaluation",),
         sources=("rewards/accuracies", "accuracy"),
     ),
+    Metric("preference_accuracy_low", "accuracy, lower end", "95% interval", unit=Unit.SHARE),
+    Metric("preference_accuracy_high", "accuracy, upper end", "95% interval", unit=Unit.SHARE),
+    Metric(
+        "accuracy_change", "change in accuracy", "Accuracy on held-out pairs compared with before training",
+        "The interval comes from the same pairs before and after: if it does not contain 0, the change is significant.",
+        unit=Unit.SHARE, better=Better.HIGHER,
+    ),
+    Metric("accuracy_change_low", "change in accuracy, lower end", "95% interval", unit=Unit.SHARE),
+    Metric("accuracy_change_high", "change in accuracy, upper end", "95% interval", unit=Unit.SHARE),
     Metric(
         "reward_margin", "reward margin", "How clearly the better answer is preferred",
         "The implicit reward of the better answer minus that of the worse one: how much more likely training has made "

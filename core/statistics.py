@@ -95,6 +95,26 @@ def bootstrap_means(
     return interval.low, interval.high
 
 
+def share_interval(right: int, count: int, ties: int = 0, *, level: float = LEVEL) -> tuple[float, float]:
+    """The exact interval of a share (Clopper and Pearson); a bootstrap's is empty if all or none were right.
+
+    Args:
+        right: How many were right, not counting ties.
+        count: Of how many, at least one.
+        ties: Each may have gone either way, so the interval reaches from all of them wrong to all of them right.
+
+    >>> [round(bound, 3) for bound in share_interval(46, 50)]
+    [0.808, 0.978]
+    >>> share_interval(0, 4, ties=4)
+    (0.0, 1.0)
+    """
+    from scipy.stats import binomtest
+
+    low = binomtest(right, count).proportion_ci(level, method="exact").low
+    high = binomtest(right + ties, count).proportion_ci(level, method="exact").high
+    return float(low), float(high)
+
+
 def sign_flip(differences: Sequence[float], seed: int = 0, *, resamples: int = RESAMPLES) -> float:
     """How often chance alone moves the mean this far from 0 (two-sided p-value).
 

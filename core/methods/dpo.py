@@ -64,6 +64,16 @@ def facts(config: RunConfig) -> Sequence[tuple[str, Any]]:
     return (("Beta", config.own(DpoSection).beta),)
 
 
+ACCURACY = (
+    "preference_accuracy",
+    "preference_accuracy_low",
+    "preference_accuracy_high",
+    "accuracy_change",
+    "accuracy_change_low",
+    "accuracy_change_high",
+)
+"""Metrics of every method that learns from preferences: held-out accuracy with intervals."""
+
 DPO = Method(
     key="dpo",
     title="Learning from preferences",
@@ -81,7 +91,7 @@ DPO = Method(
     phases=(Phase("training", "Training"), Phase("evaluation", "Held-out pairs", "evaluation.holdout_fraction")),
     metrics=(
         "loss",
-        "preference_accuracy",
+        *ACCURACY,
         "reward_margin",
         "reward_chosen",
         "reward_rejected",

@@ -3,7 +3,8 @@
 A finished run is judged by its held-out questions if it has any (:mod:`core.evaluation`), otherwise by its training
 rows. The verdict is 'It did not learn this' if it earned next to nothing, got worse, or a rule of
 :mod:`services.runs.diagnosis` explains why it could not learn; anything in between is 'not enough evidence'. A run
-without a reward is judged by its losses (:mod:`services.runs.loss_verdict`).
+without a reward is judged by its accuracy on held-out preferences (:mod:`services.runs.preference_verdict`) or by its
+losses (:mod:`services.runs.loss_verdict`).
 """
 
 from __future__ import annotations
@@ -15,11 +16,12 @@ from typing import Any
 from core.evaluation import PairedReport, PairedVerdict
 from core.job import JobPhase, JobState
 from core.job_rows import MetricRow, measure
-from core.methods import Need, method_of
+from core.methods import Method, Need, method_of
 from core.statistics import decimals
 from services.runs.case import FEW, Action, Case, Outcome, RunVerdict, Stored, trend
 from services.runs.diagnosis import WINDOW, Finding, Remedy, diagnose, more_questions, otherwise, slower
 from services.runs.loss_verdict import ByLoss
+from services.runs.preference_verdict import ACCURACY, ByPreference
 
 __all__ = ["Action", "Outcome", "RunVerdict", "Stored", "merge", "verdict"]
 
@@ -48,8 +50,13 @@ def verdict(rows: Sequence[MetricRow], state: JobState, stored: Stored | None = 
         phase: Its current phase, a :class:`core.job.JobPhase`.
     """
     stored = stored or Stored({})
-    judge = _ByReward if Need.REWARD in method_of(stored.config).needs else ByLoss
-    return judge(rows, state, stored, phase).verdict()
+    return _judge(method_of(stored.config))(rows, state, stored, phase).verdict()
+
+
+def _judge(method: Method) -> type[_ByReward | ByLoss]:
+    if Need.REWARD in method.needs:
+        return _ByReward
+    return ByPreference if ACCURACY in method.metrics else ByLoss
 
 
 class _ByReward(Case):

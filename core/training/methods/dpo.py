@@ -18,6 +18,7 @@ from core.config import RunConfig
 from core.methods.dpo import DpoSection
 from core.model import Device
 from core.training.arguments import known_to, trainer_arguments
+from core.training.evaluation.outcomes import Outcomes, outcome
 from core.training.methods.pairs import Pair, distinct, pairs, training_pairs
 from core.training.methods.training_job import TrainingJob
 from core.training.methods.trl import JobTrainer, renamed
@@ -84,6 +85,7 @@ class HeldOutPairs:
 
     def __init__(self, job: TrainingJob, pairs: list[Pair]) -> None:
         self.job, self.pairs = job, pairs
+        self.outcomes = Outcomes(job.run, job.config.training.seed)
 
     def __call__(self, when: str, step: int) -> bool:
         """Measure pair by pair, so that padding changes nothing, and report the means."""
@@ -99,10 +101,9 @@ class HeldOutPairs:
                 trainer._metrics["eval"].clear()
                 seen.append({**renamed(logs), "loss": loss})
         values = {name: sum(one[name] for one in seen) / len(seen) for name in seen[0] if name in MEASURED}
-        margins = [one["reward_margin"] for one in seen]
         # A tie is neither right nor wrong: at the start, model and reference are the same.
-        preferred = sum(1.0 if margin > 0 else 0.5 if margin == 0 else 0.0 for margin in margins) / len(margins)
-        row = {"when": when, **values, "preference_accuracy": preferred, "samples": len(seen)}
+        preferred = self.outcomes.measured(when, step, [outcome(one["reward_margin"]) for one in seen])
+        row = {"when": when, **values, **preferred}
         self.job.reporter.row("evaluation", step, row)
         return True
 
