@@ -24,6 +24,7 @@ from core.statistics import (
     decimals,
     fewest_changes,
     mcnemar,
+    share_interval,
     sign_flip,
     smallest_effect,
 )
@@ -98,6 +99,22 @@ class Compared(_Frozen):
     high: float
 
 
+class Wins(_Frozen):
+    """Answers that scored higher than the other model's to the same prompt.
+
+    Attributes:
+        second, first: Prompts won by each model; the others are ties.
+        rate: The second model's share of those that are no ties.
+        low, high: Its exact interval, at the report's level.
+    """
+
+    second: int
+    first: int
+    rate: float
+    low: float
+    high: float
+
+
 class Example(_Frozen):
     """One prompt, both answers and their rewards."""
 
@@ -124,6 +141,8 @@ class PairedReport(_Frozen):
         only_first, only_second: Prompts that only one model solved.
         both, neither: Prompts that both solved, and that neither solved.
         mcnemar: p-value of McNemar's exact test on those that only one solved.
+        wins: How often the second model's answer scored higher than the first's; None if every prompt was a tie,
+            and in older reports.
         smallest_effect: The smallest difference in reward that this many prompts would have shown in four of
             five cases; None if they could have shown none.
         improved, worsened: The prompts whose reward changed most, at most :data:`EXAMPLES` of each.
@@ -144,6 +163,7 @@ class PairedReport(_Frozen):
     both: int
     neither: int
     mcnemar: float
+    wins: Wins | None = None
     smallest_effect: float | None
     improved: tuple[Example, ...]
     worsened: tuple[Example, ...]
@@ -283,6 +303,7 @@ def paired_report(
         both=counts[True, True],
         neither=counts[False, False],
         mcnemar=mcnemar(counts[True, False], counts[False, True]),
+        wins=_wins(differences, level),
         smallest_effect=smallest,
         improved=_examples(scored, 1),
         worsened=_examples(scored, -1),
@@ -340,6 +361,15 @@ def _compared(
         Compared(first=_mean(x), second=_mean(y), difference=_mean(d), low=_plain(under), high=_plain(over))
         for x, y, d, under, over in zip(before, after, moved, low, high, strict=True)
     ]
+
+
+def _wins(differences: Sequence[float], level: float) -> Wins | None:
+    second = sum(one > ROUNDING for one in differences)
+    first = sum(one < -ROUNDING for one in differences)
+    if not second + first:
+        return None
+    low, high = share_interval(second, second + first, level=level)
+    return Wins(second=second, first=first, rate=second / (second + first), low=low, high=high)
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -64,6 +64,7 @@ class ReportView:
     Attributes:
         key: Distinguishes reports on a page.
         level: The color's name.
+        wins: The win rate; empty if every question was a tie.
         right: How many answers became right and wrong.
         smallest: The smallest difference that this many questions show.
         advice: How many questions would show the difference that was found; may be empty.
@@ -78,6 +79,7 @@ class ReportView:
     sentence: str
     lines: tuple[ComparedLine, ...]
     interval: str
+    wins: str
     right: str
     smallest: str
     advice: str
@@ -107,6 +109,7 @@ def report_view(report: PairedReport, key: str = "1", reward: Any = None) -> Rep
         sentence=report.sentence,
         lines=tuple(lines),
         interval=f"{report.level * 100:.3g}%",
+        wins=_won(report),
         right=_right(report),
         smallest=_smallest(report),
         advice=_advice(report),
@@ -146,8 +149,22 @@ def _line(title: str, compared: Compared, *, share: bool) -> ComparedLine:
 
 def _right(report: PairedReport) -> str:
     return (
-        f"{report.only_second} newly right, {report.only_first} newly wrong, {report.both} right in both, "
-        f"{report.neither} wrong in both."
+        f"{report.only_second} newly right, {report.only_first} newly wrong, {report.both} right in "
+        f"both, {report.neither} wrong in both."
+    )
+
+
+def _won(report: PairedReport) -> str:
+    """The win rate in words, '' if every question was a tie."""
+    if (wins := report.wins) is None:
+        return ""
+    differing = wins.first + wins.second
+    low, high = (f"{decimals(100 * bound, 0)}%" for bound in (wins.low, wins.high))
+    ties = report.pairs - differing
+    return (
+        f"Win rate of {report.second}: {wins.second} of {differing} question{'' if differing == 1 else 's'} with a "
+        f"difference ({decimals(100 * wins.rate, 0)}%, {report.level * 100:.3g}% interval {low} to {high})"
+        f"{f', {ties} ties' if ties > 1 else ', 1 tie' if ties else ''}."
     )
 
 

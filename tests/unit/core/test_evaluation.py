@@ -52,6 +52,18 @@ def test_a_clear_loss_is_worse() -> None:
     assert found.worsened[0].before_score == 1.2
 
 
+def test_the_win_rate_leaves_ties_out() -> None:
+    """Twelve of thirteen with a difference, seven ties; nothing if all are ties."""
+    found = report([0.2] * 20, [1.2] * 12 + [0.2] * 7 + [0.0])
+    assert found.wins is not None
+    assert (found.wins.second, found.wins.first) == (12, 1)
+    assert [round(value, 3) for value in (found.wins.rate, found.wins.low, found.wins.high)] == [0.923, 0.64, 0.998]
+    assert report([0.2] * 20, [0.2] * 20).wins is None
+    assert report_view(found).wins == (
+        "Win rate of trained: 12 of 13 questions with a difference (92%, 95% interval 64% to 100%), 7 ties."
+    )
+
+
 def test_a_gain_that_chance_could_make_is_not_claimed() -> None:
     """Five of twenty improve: the interval alone would claim it, the sign test does not."""
     found = report([0.2] * 20, [1.2] * 5 + [0.2] * 15)
