@@ -29,7 +29,7 @@ class GeneratedTask(Section):
 class SourceFields(Section):
     """A source of rows and its column mapping."""
 
-    source: str = Field(min_length=1, max_length=500, title="Dataset", description="upload:<id>, generated:arithmetic, generated:reasoning-gym, mix, or a Hugging Face dataset such as openai/gsm8k.")
+    source: str = Field(min_length=1, max_length=500, title="Dataset", description="upload:<id>, generated:arithmetic, generated:preferences, generated:reasoning-gym, mix, or a Hugging Face dataset such as openai/gsm8k.")
     subset: str | None = Field(None, title="Subset (configuration)", description="For Hugging Face datasets with several subsets. GSM8K's is 'main'.")
     revision: str | None = Field(None, title="Revision", description="A branch, tag, or commit of the Hugging Face dataset. Leave empty for the latest.")
     split: str = Field("train", min_length=1, title="Split", description="The part of the dataset to train on.")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from core.config import DatasetSection, SourceFields
-from core.data import arithmetic, hub, mix, tasks, uploads
+from core.data import arithmetic, hub, made_pairs, mix, tasks, uploads
 from core.data.rows import map_rows
 from core.errors import InvalidInput, NotFound
 from core.job import ID_PATTERN
@@ -41,11 +41,14 @@ def iter_rows(dataset: SourceFields, home: Home) -> Iterator[dict[str, Any]]:
         yield from mix.draw(parts, [part.weight for part in dataset.mix], dataset.seed, dataset.max_samples)
     elif source == arithmetic.SOURCE:
         yield from arithmetic.arithmetic(dataset.size, dataset.max_operand, _seed(dataset))
+    elif source == made_pairs.SOURCE:
+        yield from made_pairs.pairs(dataset.size, dataset.max_operand, _seed(dataset))
     elif source == tasks.SOURCE:
         yield from tasks.rows(dataset.tasks, dataset.size, _seed(dataset))
     elif source.startswith(GENERATED):
         raise InvalidInput(
-            f"There is no generator named {source!r}. Available: {arithmetic.SOURCE}, {tasks.SOURCE}.",
+            f"There is no generator named {source!r}. Available: {arithmetic.SOURCE}, {made_pairs.SOURCE}, "
+            f"{tasks.SOURCE}.",
             field="dataset.source",
         )
     elif source.startswith(UPLOAD):

@@ -24,6 +24,7 @@ KINDS = (
     ("upload", "Your dataset", "Upload a file, paste rows, or choose a dataset you already have."),
     ("hub", "Hugging Face", "A popular dataset, or any other by name, such as openai/gsm8k."),
     ("generated", "Arithmetic (generated)", "Small addition problems with exact answers. Works offline."),
+    ("preferences", "Preferences (generated)", "Short, correct sums next to worse answers. Works offline."),
     (
         "tasks",
         "Generated exercises (reasoning-gym)",

@@ -7,17 +7,20 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from core.config import MixSource
-from core.data import tasks
+from core.data import made_pairs, tasks
 from core.data.arithmetic import SOURCE as SUMS
 from core.errors import InvalidInput
 from services.container import Services
 from services.forms.fields import FormField, model_field
+from services.forms.labels import dataset_title
 from services.wizard.dataset_form import PART, on_this_machine
 from services.wizard.draft import DatasetDraft, MixEntry, TaskEntry
 from services.words import file_facts
 
 HUB_PART = ("source", "subset", "split", "instruction_field", "response_field", "weight")
 TASK_PART = ("tasks", "size", "weight")
+MADE = (SUMS, made_pairs.SOURCE)
+"""Generated rows that can be part of a mix without settings."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,9 @@ def choices(services: Services, dataset: DatasetDraft, kind: str) -> Choices:
         MixLine(f"upload:{info.id}", info.name, file_facts(info), weights.get(f"upload:{info.id}", ""))
         for info in services.datasets.list()
     ]
-    mix.append(MixLine(SUMS, "Arithmetic (generated)", "", weights.get(SUMS, "")))
+    mix += [
+        MixLine(source, dataset_title(source, services.settings.home), "", weights.get(source, "")) for source in MADE
+    ]
     return Choices(
         tasks=lines,
         tasks_problem=problem,

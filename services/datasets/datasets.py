@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 
 import core.config
 from core.config import DatasetSection
-from core.data import arithmetic, sources, tasks, uploads
+from core.data import arithmetic, made_pairs, sources, tasks, uploads
 from core.data import rows as rows_of
 from core.data.cells import plain, text_of
 from core.data.detect import SAMPLE, guess_fields
@@ -37,6 +37,13 @@ GENERATED = (
         "title": "Arithmetic (generated)",
         "description": "Problems such as 'What is 21 + 12?'. Needs no file and works offline. Good for a first run.",
         "columns": ["question", "answer"],
+    },
+    {
+        "source": made_pairs.SOURCE,
+        "title": "Preferences (generated)",
+        "description": "Pairs of a short, correct sum and a worse answer: wrong, long-winded or both. Needs no file "
+        "and works offline. Good for a first run that learns from preferences.",
+        "columns": ["question", "chosen", "rejected"],
     },
 )
 

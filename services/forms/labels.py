@@ -18,11 +18,13 @@ from services.models.families import BASE_MODELS
 
 MADE = {
     "generated:arithmetic": "Arithmetic (generated)",
+    "generated:preferences": "Preferences (generated)",
     "generated:reasoning-gym": "Exercises (generated)",
     "mix": "Mixed datasets",
 }
 SHORT = {
     "generated:arithmetic": "arithmetic",
+    "generated:preferences": "preferences",
     "generated:reasoning-gym": "exercises",
     "mix": "mixed datasets",
 }

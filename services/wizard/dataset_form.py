@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from core.config import DEFAULT_SYSTEM_PROMPT, MixSource
-from core.data import tasks
+from core.data import made_pairs, tasks
 from core.data.arithmetic import SOURCE as SUMS
 from core.data.known_datasets import CATALOGUE
 from core.errors import TunesmithError
@@ -19,6 +19,7 @@ FOREIGN = {
     "upload": ("size", "max_operand", "subset"),
     "hub": ("size", "max_operand"),
     "generated": ("subset",),
+    "preferences": ("subset",),
     "tasks": ("subset", "max_operand"),
 }
 """Fields that do not apply to a kind of source; values entered for another kind are dropped."""
@@ -29,7 +30,13 @@ PART = "mix-part"
 
 def source_of(kind: str, form: Mapping[str, str]) -> str:
     """The source selected by the form's kind and fields."""
-    fixed = {"generated": SUMS, "tasks": tasks.SOURCE, "mix": "mix", "hub": form.get("ui.hub", "").strip()}
+    fixed = {
+        "generated": SUMS,
+        "preferences": made_pairs.SOURCE,
+        "tasks": tasks.SOURCE,
+        "mix": "mix",
+        "hub": form.get("ui.hub", "").strip(),
+    }
     return fixed.get(kind, form.get("upload", ""))
 
 
@@ -38,6 +45,9 @@ def ready_mapping(library: Library, source: str) -> dict[str, Any]:
     plain: dict[str, Any] = {
         "instruction_field": "question",
         "response_field": "answer",
+        "chosen_field": "",
+        "rejected_field": "",
+        "label_field": "",
         "instruction_template": None,
         "extraction": "none",
         "extraction_pattern": "",
@@ -46,6 +56,9 @@ def ready_mapping(library: Library, source: str) -> dict[str, Any]:
     if source.startswith("upload:"):
         info = library.info(source.removeprefix("upload:"))
         return plain | {key: value for key, value in library.mapping(info).items() if key in MAPPED}
+    if source == made_pairs.SOURCE:
+        # The better answer is also the answer, for methods that learn from examples.
+        return plain | made_pairs.COLUMNS | {"response_field": made_pairs.COLUMNS["chosen_field"]}
     known = next((known for known in CATALOGUE if known.path == source), None)
     return plain | (known.mapping if known else {})
 
@@ -171,7 +184,7 @@ def _object(text: str) -> dict[str, Any]:
 
 def on_this_machine(source: str) -> bool:
     """Whether a mixture's source has its own line on the page, without fields."""
-    return source == SUMS or source.startswith("upload:")
+    return source in {SUMS, made_pairs.SOURCE} or source.startswith("upload:")
 
 
 def _weight(text: str) -> float | str:

@@ -319,7 +319,8 @@ def suggest_name(draft: Draft, home: Home) -> str:
 
 def kind_of(source: str) -> str:
     """The kind of a source on the Dataset step."""
-    if source in {"generated:reasoning-gym", "mix"}:
-        return "mix" if source == "mix" else "tasks"
+    own = {"generated:reasoning-gym": "tasks", "generated:preferences": "preferences", "mix": "mix"}
+    if source in own:
+        return own[source]
     head = source.partition(":")[0]
     return head if head in {"upload", "generated"} else "hub" if source else "upload"

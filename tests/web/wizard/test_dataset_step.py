@@ -11,6 +11,8 @@ import pytest
 from flask import Flask
 from tokenizers import Tokenizer, models, pre_tokenizers
 
+from core.config import parse
+from core.dataset import Shape
 from core.settings import Home
 from services.datasets import preparation_jobs
 from tests.conftest import Browser
@@ -104,6 +106,18 @@ def test_exercises_are_ticked_weighed_and_bring_their_checker(browser: Browser, 
     save(browser, ui__kind="generated")
     assert "tasks" not in draft()["dataset"]
     assert draft()["reward"]["preset_name"] == "arithmetic"  # the reward for sums; the checker went with the exercises
+
+
+def test_generated_preferences_bring_their_columns(app: Flask, browser: Browser, draft: Any) -> None:
+    """Both answers are mapped, so that the rows are pairs; another source takes the mapping back."""
+    found = app.extensions["tunesmith"]
+    found.wizard.put(method="dpo")
+    save(browser, ui__kind="preferences", dataset__size="24")
+    dataset = parse(found.wizard.config()).dataset
+    assert (dataset.source, dataset.size, dataset.shape) == ("generated:preferences", 24, Shape.PAIRS)
+    assert "24 rows" in browser.get("/new/dataset").get_data(as_text=True)
+    save(browser, ui__kind="generated")
+    assert not {"chosen_field", "rejected_field"} & {name for name, value in draft()["dataset"].items() if value}
 
 
 def test_datasets_are_mixed_by_weight(app: Flask, browser: Browser, draft: Any) -> None:

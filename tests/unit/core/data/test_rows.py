@@ -5,13 +5,15 @@ from __future__ import annotations
 import doctest
 import importlib
 import json
+import re
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from core.config import DatasetSection, EvaluationSection
-from core.data import sources
+from core.data import made_pairs, sources
 from core.data.arithmetic import arithmetic
 from core.data.detect import guess_fields
 from core.data.rows import map_rows, split_holdout
@@ -26,7 +28,7 @@ def section(**values: Any) -> DatasetSection:
     return DatasetSection.model_validate({"source": "generated:arithmetic", **values})
 
 
-@pytest.mark.parametrize("module", ["rows", "arithmetic", "prompts", "detect", "uploads"])
+@pytest.mark.parametrize("module", ["rows", "arithmetic", "made_pairs", "prompts", "detect", "uploads"])
 def test_the_examples_in_the_docstrings_hold(module: str) -> None:
     """The doctests pass."""
     result = doctest.testmod(importlib.import_module(f"core.data.{module}"))
@@ -159,6 +161,30 @@ def test_arithmetic_is_the_same_for_the_same_seed_and_right() -> None:
         a, b = (int(word) for word in row["question"].removeprefix("What is ").removesuffix("?").split(" + "))
         assert 1 <= min(a, b) <= max(a, b) <= 50
         assert int(row["answer"]) == a + b
+
+
+def test_made_pairs_are_the_same_for_the_same_seed_and_the_better_answer_is_right_and_short() -> None:
+    """Deterministic; the sum of the better answer is right, and each worse one is wrong or long, not always both."""
+    rows = made_pairs.pairs(200, 50)
+    assert rows == made_pairs.pairs(200, 50)
+    assert rows != made_pairs.pairs(200, 50, seed=1)
+    kinds: Counter[tuple[bool, bool]] = Counter()
+    for row in rows:
+        a, b = (int(word) for word in row["question"].removeprefix("What is ").removesuffix("?").split(" + "))
+        assert row["chosen"] == f"{a} + {b} = {a + b}."
+        wrong = str(a + b) not in re.findall(r"\d+", row["rejected"].replace(f"{a} + {b}", ""))
+        kinds[wrong, len(row["rejected"]) > 2 * len(row["chosen"])] += 1
+    assert kinds[False, False] == 0
+    assert 80 < kinds[True, True] < 120
+    assert min(kinds[True, False], kinds[False, True]) > 30
+
+
+def test_made_pairs_can_be_mapped_like_any_source(tmp_path: Path) -> None:
+    """All rows are usable, and their reference is the better answer."""
+    dataset = DatasetSection.model_validate({"source": made_pairs.SOURCE, "size": 300, **made_pairs.COLUMNS})
+    kept, left_out = map_rows(sources.load_rows(dataset, Home(tmp_path)), dataset)
+    assert (len(kept), left_out) == (300, {})
+    assert all(row["response"] == row["chosen"] != row["rejected"] for row in kept)
 
 
 @pytest.mark.parametrize(

@@ -65,6 +65,7 @@ def test_a_draft_cannot_be_changed() -> None:
         ({}, "upload", False),
         ({"source": "upload:20250101-000000-ffffff"}, "upload", False),
         ({"source": "generated:arithmetic"}, "generated", False),
+        ({"source": "generated:preferences"}, "preferences", False),
         ({"source": "generated:reasoning-gym"}, "tasks", False),
         ({"source": "openai/gsm8k"}, "hub", True),
         ({"source": "mix", "mix": [{"source": "generated:arithmetic"}, {"source": "openai/gsm8k"}]}, "mix", True),
