@@ -159,7 +159,7 @@ METRICS: tuple[Metric, ...] = (
         chart=Chart(
             Section.LEARNING, "Higher is better; 50% is chance. Points are held-out pairs.", wide=True, whole=True
         ),
-        line=Line("training", held_out=True), tile=True, logged=True, headlines=("evaluation",),
+        line=Line("training", held_out=True), tile=True, logged=True, headlines=("training", "evaluation"),
         sources=("rewards/accuracies", "accuracy"),
     ),
     Metric("preference_accuracy_low", "accuracy, lower end", "95% interval", unit=Unit.SHARE),
