@@ -118,6 +118,8 @@ class JobStatus(BaseModel):
         device: ``cpu`` or the GPU's name.
         seconds_per_step: Mean over the latest steps of this phase; 0 while unknown.
         checkpoint_step: Step of the checkpoint that a resume would start from, or None.
+        trained_parameters: How many of the loaded model's parameters a run trains; 0 while unknown.
+        parameters: All of them, including the adapter's.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -138,6 +140,8 @@ class JobStatus(BaseModel):
     device: str = ""
     seconds_per_step: float = 0.0
     checkpoint_step: int | None = Field(None, ge=0, le=LARGEST)
+    trained_parameters: int = Field(0, ge=0, le=LARGEST)
+    parameters: int = Field(0, ge=0, le=LARGEST)
 
     @model_validator(mode="before")
     @classmethod

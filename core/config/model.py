@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from core.lora import ALL_LINEAR, Preset
 from core.section import Section, usual
 
 LORA_TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
@@ -21,7 +22,16 @@ class ModelSection(Section):
     lora_rank: int = Field(16, ge=1, le=1024, title="LoRA rank", description="The size of the adapter: how much it can learn. Higher takes more memory.", json_schema_extra=usual(8, 128))
     lora_alpha: int = Field(32, ge=1, le=4096, title="LoRA alpha", description="How strongly the adapter is applied. Usually twice the rank.", json_schema_extra=usual(8, 256))
     lora_dropout: float = Field(0.0, ge=0, lt=1, title="LoRA dropout", description="Share of adapter inputs switched off at random. 0 is fastest, and usual for reinforcement learning.", json_schema_extra=usual(0, 0.1))
-    target_modules: Literal["all-linear"] | tuple[str, ...] = Field("all-linear", title="Target modules", description="The layers that get an adapter. 'all-linear' learns best.")
+    lora_preset: Preset = Field("all", title="Layers", description="Which layers get an adapter. All layers learn best; fewer layers make a smaller adapter.")
+    target_modules: Literal["all-linear"] | tuple[str, ...] = Field("all-linear", title="Target modules", description="The names of the layers that get an adapter, for a custom choice of layers.")
     use_rslora: bool = Field(False, title="Rank-stabilized LoRA (rsLoRA)", description="Scales the adapter by the square root of its rank. Helps above rank 64.")
+    use_dora: bool = Field(False, title="Weight-decomposed LoRA (DoRA)", description="Also learns the length of each row of a layer's weights. Can help at low ranks; steps take longer, and the adapter cannot be exported as a GGUF of its own.")
     load_in_4bit: bool = Field(False, title="4-bit quantization", description="Loads the base model in about a quarter of the memory. NVIDIA GPUs only.")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field("auto", title="Precision", description="Automatic uses bfloat16 on a GPU that supports it and float32 on a CPU, where it is faster.")
+
+    @property
+    def layers(self) -> Preset:
+        """The preset. Files from before it existed give their target modules alone, which are then a custom choice."""
+        if "lora_preset" not in self.model_fields_set and self.target_modules != ALL_LINEAR:
+            return "custom"
+        return self.lora_preset

@@ -23,7 +23,11 @@ from core.section import Section
 
 CARRIED = frozenset({"grpo", "pre_training"})
 """Sections that are allowed with any method, because the first version wrote them into every file."""
-LATER = {"": ("method",), "model": ("adapter",), "dataset": ("chosen_field", "rejected_field", "label_field")}
+LATER = {
+    "": ("method",),
+    "model": ("adapter", "lora_preset", "use_dora"),
+    "dataset": ("chosen_field", "rejected_field", "label_field"),
+}
 """Fields that the first version did not have, by section. Files without them are saved without them."""
 _Model = TypeVar("_Model", bound=Section)
 

@@ -10,13 +10,14 @@ from typing import Any
 import yaml
 
 import core.rewards
-from core.config import RunConfig, dump, parse
+from core.config import ModelSection, RunConfig, dump, parse
 from core.environment import environment, known_attempts
 from core.errors import TunesmithError
 from core.evaluation import RunEvaluation
 from core.export import ExportFormat, ExportSpec
 from core.job_dir import JobDir, iter_rows, read_json, read_model
 from core.job_rows import is_metric, measure
+from core.lora import share_words
 from core.methods import method
 from core.metric import Better
 from core.metrics import metric
@@ -243,14 +244,18 @@ def _reward(config: RunConfig | None) -> str:
 def _training(config: RunConfig | None, session: JobDir | None) -> str:
     if config is None or session is None:
         return ""
-    training, model = config.training, config.model
+    training = config.training
     attempts = known_attempts(session) or [environment()]
     status = session.read_status()
+    trained = []
+    if status and status.parameters:
+        trained = [("Trained", share_words(status.trained_parameters, status.parameters))]
     rows = [
         ("Steps", status.step if status else "?"),
         ("Prompts × answers per step", _per_step(config)),
         ("Learning rate", f"{training.learning_rate:g}, {training.lr_scheduler_type}"),
-        ("LoRA", f"rank {model.lora_rank}, alpha {model.lora_alpha}, {_targets(model.target_modules)}"),
+        *_adapter(config.model),
+        *trained,
         *method(config.method).facts(config),
         ("Maximum length", f"{training.max_new_tokens} tokens, temperature {training.temperature:g}"),
         ("Seed", training.seed),
@@ -300,8 +305,14 @@ def _per_step(config: RunConfig) -> str:
     return f"{answers // training.num_generations} × {training.num_generations}"
 
 
-def _targets(targets: str | tuple[str, ...]) -> str:
-    return targets if isinstance(targets, str) else ", ".join(targets)
+def _adapter(model: ModelSection) -> list[tuple[str, str]]:
+    if model.adapter == "none":
+        return [("Adapter", "none, all weights are trained")]
+    kind = "DoRA" if model.use_dora else "LoRA"
+    own = model.target_modules if isinstance(model.target_modules, str) else ", ".join(model.target_modules)
+    layers = own if model.layers == "custom" else f"{model.layers.replace('_', '-')} layers"
+    scaling = ", rank-stabilized" if model.use_rslora else ""
+    return [(kind, f"rank {model.lora_rank}, alpha {model.lora_alpha}{scaling}, {layers}")]
 
 
 def _interval(value: float | None, low: float | None, high: float | None) -> str:

@@ -7,10 +7,12 @@ if a field is missing.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from core import lora
 from core.config import GPU_OPTIMIZERS, LORA_TARGETS, RunConfig
 from core.errors import Unavailable
 from core.model import Device
@@ -145,32 +147,40 @@ def fast_arguments(config: RunConfig, device: Device) -> dict[str, bool]:
     }
 
 
-def lora_arguments(config: RunConfig) -> dict[str, Any]:
-    """Keyword arguments of ``peft.LoraConfig``."""
+def lora_arguments(config: RunConfig, linear: Iterable[str], model_type: str) -> dict[str, Any]:
+    """Keyword arguments of ``peft.LoraConfig``.
+
+    Args:
+        config: The run's configuration.
+        linear: Paths of the model's linear layers, without its output layer.
+        model_type: As in the model's ``config.json``.
+
+    Raises:
+        InvalidInput: The model has no layers of the chosen preset.
+    """
     model = config.model
+    targets = lora.targets(model.layers, model.target_modules, linear, model_type)
     return {
         "r": model.lora_rank,
         "lora_alpha": model.lora_alpha,
         "lora_dropout": model.lora_dropout,
-        "target_modules": _targets(model.target_modules),
+        "target_modules": targets if targets == lora.ALL_LINEAR else list(targets),
         "use_rslora": model.use_rslora,
+        "use_dora": model.use_dora,
+        "fan_in_fan_out": model_type in lora.TRANSPOSED,
         "bias": "none",
         "task_type": "CAUSAL_LM",
     }
 
 
-def unsloth_lora_arguments(config: RunConfig) -> dict[str, Any]:
-    """Keyword arguments of Unsloth's ``get_peft_model``, which takes the layers by name."""
-    shared = lora_arguments(config)
+def unsloth_lora_arguments(config: RunConfig, linear: Iterable[str], model_type: str) -> dict[str, Any]:
+    """Keyword arguments of Unsloth's ``get_peft_model``, which takes the layers by name; see :func:`lora_arguments`."""
+    shared = lora_arguments(config, linear, model_type)
     del shared["task_type"]
-    if shared["target_modules"] == "all-linear":
+    if shared["target_modules"] == lora.ALL_LINEAR:
         shared["target_modules"] = list(LORA_TARGETS)
     checkpointing = "unsloth" if config.training.gradient_checkpointing else False
     return {**shared, "use_gradient_checkpointing": checkpointing, "random_state": config.training.seed}
-
-
-def _targets(given: str | tuple[str, ...]) -> str | list[str]:
-    return given if isinstance(given, str) else list(given)
 
 
 @dataclass(frozen=True)

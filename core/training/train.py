@@ -19,7 +19,7 @@ from core.training.job.reporter import Reporter
 from core.training.job.status import Status
 from core.training.method_rows import prepare, with_decisions
 from core.training.methods.training_job import TrainingJob
-from core.training.models.load import load_for_training, use_unsloth
+from core.training.models.load import load_for_training, parameters_of, use_unsloth
 
 log = logging.getLogger("tunesmith")
 
@@ -48,7 +48,8 @@ def train(run: JobDir, home: Home, status: Status) -> str:
     train_by_method = methods.trainer_of(config.method)
     status.update(message="Loading the model")
     loaded = load_for_training(config, device, home)
-    status.update(message="Preparing the data")
+    trained, every = parameters_of(loaded.model)
+    status.update(message="Preparing the data", trained_parameters=trained, parameters=every)
     data = prepare(config, loaded.tokenizer, run, home, status)
     config = with_decisions(config, data, status)
     with (

@@ -104,8 +104,9 @@ def export_choices(known: Expected | None = None, chosen: str = "gguf/q4_k_m") -
 
 
 def more_choices(known: Expected | None = None) -> tuple[FormatChoice, ...]:
-    """The other formats."""
-    return tuple(_format(known, *choice, chosen=False) for choice in MORE)
+    """The other formats. A DoRA adapter cannot be a GGUF of its own, so that is not offered."""
+    impossible = {ExportFormat.ADAPTER_GGUF} if known and known.dora else frozenset[ExportFormat]()
+    return tuple(_format(known, *choice, chosen=False) for choice in MORE if choice[0] not in impossible)
 
 
 def _format(known: Expected | None, value: str, title: str, text: str, *, chosen: bool) -> FormatChoice:

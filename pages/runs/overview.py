@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from core.job import ENDED, JobPhase, JobState
+from core.job_dir import JobDir
 from core.job_rows import MetricRow, measure
+from core.lora import share_words
 from core.methods import Need, method_of
 from core.metric import Level, Metric, Unit
 from core.statistics import decimals
@@ -48,8 +50,13 @@ class Tile:
 
 @dataclass(frozen=True)
 class OverviewView:
-    """The overview: ``tiles`` sum up the run or are outside their healthy range, ``more`` are the other metrics."""
+    """The overview: ``tiles`` sum up the run or are outside their healthy range, ``more`` are the other metrics.
 
+    Attributes:
+        trains: How many parameters the worker trains, in words; '' until it has loaded the model.
+    """
+
+    trains: str
     phases: tuple[PhaseView, ...]
     actions: tuple[RunAction, ...]
     tiles: tuple[Tile, ...]
@@ -75,7 +82,9 @@ def overview(
     tiles = [*tiles_of(method.described, rows, judged.best), *_judge_tile(raw)]
     first = [tile for place, tile in enumerate(tiles) if place < HEADLINES or tile.level]
     rollouts = Need.ROLLOUTS in method.needs
+    status = JobDir.known(services.settings.home.outputs, view.session_id).read_status()
     return OverviewView(
+        trains=share_words(status.trained_parameters, status.parameters) if status and status.parameters else "",
         phases=_phases(view, rows),
         actions=actions,
         tiles=tuple(first),

@@ -10,7 +10,7 @@ from pathlib import Path
 from core.export import ExportFormat, Quantization
 from core.fidelity import BITS, FidelityVerdict
 from core.gguf_size import ModelShape, gguf_bytes, tensor_bytes
-from core.job_dir import JobDir
+from core.job_dir import JobDir, read_json
 from core.settings import Home
 from services.exports.exports import ExportView
 from services.models.families import BASE_MODELS
@@ -49,6 +49,7 @@ class Expected:
         tokenizer: Bytes of the tokenizer files.
         checked: By subject: a quantization's label, ``merged`` or ``adapter``.
         free: Free disk space for exports in bytes.
+        dora: Whether the adapter is a DoRA, which cannot be a GGUF of its own.
     """
 
     shape: ModelShape | None
@@ -57,6 +58,7 @@ class Expected:
     tokenizer: int
     checked: Mapping[str, Checked]
     free: int
+    dora: bool = False
 
     def gguf(self, kind: Quantization) -> int | None:
         """Bytes of a GGUF file. Without the base model's files, estimated from its size and usual bits."""
@@ -104,6 +106,7 @@ def expected(home: Home, exports: Sequence[ExportView], *, session_id: str, base
         tokenizer=sum(_size(adapter / name) for name in TOKENIZER),
         checked=_checked(exports, session_id, siblings),
         free=shutil.disk_usage(home.exports).free,
+        dora=bool((read_json(adapter / "adapter_config.json") or {}).get("use_dora")),
     )
 
 

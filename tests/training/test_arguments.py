@@ -66,8 +66,13 @@ def dpo(name: str) -> Observe:
     return lambda config: dpo_arguments(config, CPU, Path("/tmp/run"))[name]
 
 
+LINEAR = [f"model.layers.0.{part}" for part in ("self_attn.q_proj", "self_attn.k_proj", "mlp.up_proj")]
+
+
 def lora(name: str) -> Observe:
-    return lambda config: (lora_arguments(config)[name], unsloth_lora_arguments(config)[name])
+    return lambda config: [
+        arguments(config, LINEAR, "llama")[name] for arguments in (lora_arguments, unsloth_lora_arguments)
+    ]
 
 
 def warm(name: str) -> Observe:
@@ -252,8 +257,10 @@ FIELDS: dict[str, Entry] = {
     "model.lora_rank": ({}, 4, lora("r")),
     "model.lora_alpha": ({}, 8, lora("lora_alpha")),
     "model.lora_dropout": ({}, 0.5, lora("lora_dropout")),
+    "model.lora_preset": ({}, "attention", lora("target_modules")),
     "model.target_modules": ({}, ["q_proj"], lora("target_modules")),
     "model.use_rslora": ({}, True, lora("use_rslora")),
+    "model.use_dora": ({}, True, lora("use_dora")),
     "model.load_in_4bit": ({}, True, "loading"),
     "model.dtype": ({}, "bfloat16", "loading"),
     "dataset.source": ({}, "someone/rows", "from_hub"),

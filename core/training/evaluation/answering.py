@@ -156,8 +156,10 @@ class InTransformers:
 
         prompts = [ids_of(shown(talk, loaded.tokenizer), loaded.tokenizer) for _, talk in questions[:3]]
         wanted = self._spec.rollout_engine
-        reason = without_llama(wanted, this_device())
-        said = reason if wanted == "llama_cpp" else None
+        adapters = getattr(loaded.model, "peft_config", {}).values()
+        dora = any(getattr(one, "use_dora", False) for one in adapters)
+        reason = without_llama(wanted, this_device(), dora=dora)
+        said = reason if wanted == "llama_cpp" or dora else None
         if reason is None:
             reason = said = self._unfit(prompts)
         if said is not None:

@@ -240,7 +240,9 @@ def check_taken(model: Any, origin: Origin) -> None:
                     "trained on.",
                     field="base",
                 )
-            changes = changes or ("lora_A" not in name and bool(wanted.any()))
+            # DoRA's magnitudes start as the lengths of the base's own rows, so they are never zero.
+            inert = "lora_A" in name or "lora_magnitude_vector" in name
+            changes = changes or (not inert and bool(wanted.any()))
     if not changes:
         log.warning("the adapter's weights are all zero, so it changes nothing")
 

@@ -37,7 +37,7 @@ PERMUTED = ("llama", "granite", "smollm3", "arcee", "olmo")
 
 
 class UnknownLayer(Exception):
-    """The adapter is on a layer without a known GGUF name."""
+    """The adapter is on a layer without a known GGUF name, or changes it in a way that llama.cpp does not know."""
 
 
 class LoraLayer(NamedTuple):
@@ -84,6 +84,8 @@ def layers(model: Any, *, permute: bool) -> list[LoraLayer]:
     for path, module in model.named_modules():
         if not hasattr(module, "lora_A") or "default" not in module.lora_A:
             continue
+        if "default" in module.lora_magnitude_vector:
+            raise UnknownLayer("the adapter is DoRA, and llama.cpp has no place for its magnitudes")
         place = LAYER.search(path)
         if place is None or place[2] not in NAMES:
             raise UnknownLayer(f"the adapter changes {path.rsplit('.', 1)[-1]}, which has no known name in GGUF")

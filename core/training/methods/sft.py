@@ -74,8 +74,9 @@ def sft_arguments(config: RunConfig, device: Device, folder: Path) -> dict[str, 
 def _loss_type(config: RunConfig) -> str:
     # The chunked cross-entropy computes logits only for the answer's tokens, which saves time and memory. It reads the
     # output layer's own weights, so it is unavailable if that layer has an adapter.
-    chosen, targets = config.own(SftSection).loss_type, config.model.target_modules
-    return "chunked_nll" if chosen == "nll" and "lm_head" not in targets else chosen
+    chosen, model = config.own(SftSection).loss_type, config.model
+    on_output = model.layers == "custom" and "lm_head" in model.target_modules
+    return "chunked_nll" if chosen == "nll" and not on_output else chosen
 
 
 def note_cut(job: TrainingJob, rows: list[Example]) -> None:

@@ -25,6 +25,7 @@ from transformers import (
     PreTrainedTokenizerBase,
     set_seed,
 )
+from transformers.pytorch_utils import Conv1D
 from transformers.utils import logging as transformers_logging
 
 from core.config import RunConfig
@@ -147,12 +148,38 @@ def add_adapter(base: Any, config: RunConfig) -> Any:
 
         base = prepare_model_for_kbit_training(base, use_gradient_checkpointing=config.training.gradient_checkpointing)
     try:
-        return get_peft_model(base, LoraConfig(**lora_arguments(config)))
+        return get_peft_model(base, LoraConfig(**lora_arguments(config, *linear_layers(base))))
     except ValueError as error:
         raise InvalidInput(
             f"The adapter does not fit this model: {error} Choose 'all-linear', or layers that this model has.",
             field="model.target_modules",
         ) from error
+
+
+def parameters_of(model: Any) -> tuple[int, int]:
+    """How many of a model's parameters are trained, and all of them, as PEFT counts them.
+
+    PEFT counts a layer in 4-bit by its weights, not by the bytes that hold them.
+    """
+    if hasattr(model, "get_nb_trainable_parameters"):
+        trained, every = model.get_nb_trainable_parameters()
+        return int(trained), int(every)
+    counts = [(value.numel(), value.requires_grad) for value in model.parameters()]
+    return sum(count for count, learned in counts if learned), sum(count for count, _ in counts)
+
+
+def linear_layers(base: Any) -> tuple[tuple[str, ...], str]:
+    """The paths of a model's linear layers without its output layer, and its type: what a LoRA preset depends on.
+
+    GPT-2 has its linear layers as ``Conv1D``, which PEFT adapts as well.
+    """
+    output = base.get_output_embeddings()
+    found = (
+        path
+        for path, module in base.named_modules()
+        if isinstance(module, torch.nn.Linear | Conv1D) and module is not output
+    )
+    return tuple(found), str(base.config.model_type)
 
 
 def plain_generation(model: Any, tokenizer: PreTrainedTokenizerBase) -> None:
@@ -184,7 +211,7 @@ def _unsloth(config: RunConfig, device: Device, source: str) -> Any:
             use_safetensors=True,
         )
     set_seed(config.training.seed)
-    return FastLanguageModel.get_peft_model(base, **unsloth_lora_arguments(config))
+    return FastLanguageModel.get_peft_model(base, **unsloth_lora_arguments(config, *linear_layers(base)))
 
 
 def ask_once(name: str) -> None:
