@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
+from core.errors import InvalidInput
 from core.fidelity import FidelityReport
 
 
@@ -133,6 +135,22 @@ class ExportSpec(BaseModel):
         if data["quantization"] and not rest.get("quantizations"):
             rest["quantizations"] = (data["quantization"],)
         return rest
+
+    def check_adapter(self, settings: Mapping[str, Any] | None) -> None:
+        """Reject a GGUF adapter of a DoRA. Other adapters that GGUF cannot hold are found when they are loaded.
+
+        Args:
+            settings: The adapter's ``adapter_config.json``; None if it cannot be read.
+
+        Raises:
+            InvalidInput: The adapter cannot be in this format.
+        """
+        if self.format is ExportFormat.ADAPTER_GGUF and settings and settings.get("use_dora"):
+            raise InvalidInput(
+                "This adapter is a DoRA, and llama.cpp's adapter format has no place for its magnitudes. Export a "
+                "GGUF, which has the adapter merged into the model.",
+                field="format",
+            )
 
 
 class ExportedFile(BaseModel):

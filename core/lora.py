@@ -14,7 +14,7 @@ from typing import Literal
 from core.errors import InvalidInput
 
 Preset = Literal["all", "attention", "feed_forward", "minimal", "custom"]
-ALL_LINEAR = "all-linear"
+ALL_LINEAR: Literal["all-linear"] = "all-linear"
 """PEFT's name for every linear layer except the output layer."""
 
 # fmt: off
@@ -104,7 +104,9 @@ def targets(
     'all-linear'
     """
     if preset == "custom":
-        return ALL_LINEAR if chosen == ALL_LINEAR else tuple([chosen] if isinstance(chosen, str) else chosen)
+        if isinstance(chosen, str):
+            return ALL_LINEAR if chosen == ALL_LINEAR else (chosen,)
+        return tuple(chosen)
     every = tuple(linear)
     if preset == "all" and model_type not in STATE_SPACE:
         return ALL_LINEAR

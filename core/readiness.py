@@ -12,20 +12,17 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import Any
 
-from core.config import DatasetSection, EvaluationSection, RunConfig, SourceFields, TrainingSection
+from core.adapter_checks import adapter_remarks
+from core.config import DatasetSection, EvaluationSection, RunConfig, SourceFields
 from core.device_checks import device_checks
 from core.errors import InvalidInput
+from core.learning_rate import ModelFacts
 from core.methods import Method, Need, method
 from core.model import Device
 from core.pace import Tokens
 from core.section import range_words, usual_range
 from core.statistics import fewest_changes, smallest_share
 
-LEARNING_RATES = usual_range(TrainingSection.model_fields["learning_rate"]) or (1e-5, 2e-4)
-"""The usual range for an adapter."""
-USUAL_LEARNING_RATE = 1e-4
-FAR = 10
-"""A learning rate this many times outside the usual range warns; one nearer to it is a note."""
 FEW = 0.05
 """Share of rows that may be truncated or left out without a remark: every dataset has some long ones."""
 SHOWN_SHARE = 0.5
@@ -190,6 +187,8 @@ class Facts:
         model, dataset: Required downloads.
         memory: Required and available bytes, if the first is larger.
         fits_in_4bit: Whether loading in 4 bit would help.
+        shape: What a learning rate depends on, of the model on this machine.
+        layers: Field path and message if the model has none of the layers that the adapter should be on.
         loopholes: Adversarial answers that score as high as the reference, as sentences.
         unchecked: Why the reward was not tested; empty if it was.
         asked: Whether a start needs a confirmation because it could not be tested.
@@ -202,6 +201,8 @@ class Facts:
     dataset: Download | None = None
     memory: tuple[int, int] | None = None
     fits_in_4bit: bool = False
+    shape: ModelFacts = field(default_factory=ModelFacts)
+    layers: tuple[str, str] | None = None
     loopholes: tuple[str, ...] = ()
     unchecked: str = ""
     asked: bool = False
@@ -210,6 +211,7 @@ class Facts:
 @dataclass
 class _Found:
     config: RunConfig
+    device: Device
     facts: Facts
     problems: list[Problem] = field(default_factory=list)
 
@@ -230,7 +232,7 @@ class _Found:
 
 def check(config: RunConfig, device: Device, facts: Facts) -> Readiness:
     """Everything known that prevents or argues against starting a valid configuration."""
-    found = _Found(config, facts)
+    found = _Found(config, device, facts)
     for rule, need in _RULES:
         if need is None or need in found.method.needs:
             rule(found)
@@ -381,38 +383,12 @@ def _examples(found: _Found) -> None:
     )
 
 
-def _learning_rates(found: _Found) -> None:
-    warm_up = found.config.pre_training
-    _learning_rate(found, "training.learning_rate", found.config.training.learning_rate)
-    if warm_up.enabled and found.method.uses("pre_training"):
-        _learning_rate(found, "pre_training.learning_rate", warm_up.learning_rate)
-
-
-def _learning_rate(found: _Found, path: str, rate: float) -> None:
-    low, high = LEARNING_RATES
-    fix = Fix(f"Set to {USUAL_LEARNING_RATE:g}", {path: USUAL_LEARNING_RATE})
-    if rate > FAR * high:
-        found.add(
-            Severity.WARNS, path,
-            f"{rate:g} is {_times(rate / high)} the highest usual value, {_plain(high)}. The model would very likely "
-            "break within a few steps and produce noise.",
-            fix,
-        )  # fmt: skip
-    elif rate < low / FAR:
-        found.add(
-            Severity.WARNS, path,
-            f"{_plain(rate)} is far below the lowest usual value, {_plain(low)}. The model would hardly learn.",
-            fix,
-        )  # fmt: skip
-
-
-def _plain(rate: float) -> str:
-    """0.00001 rather than 1e-05, as the field shows it."""
-    return f"{rate:.12f}".rstrip("0")
-
-
-def _times(factor: float) -> str:
-    return f"{float(f'{factor:.2g}'):,.0f} times"
+def _adapter(found: _Found) -> None:
+    if found.facts.layers:
+        found.add(Severity.BLOCKS, *found.facts.layers, Fix("Use all layers", {"model.lora_preset": "all"}))
+    for remark in adapter_remarks(found.config, found.device, found.facts.shape):
+        severity = Severity.WARNS if remark.level == "warns" else Severity.NOTE
+        found.add(severity, remark.field, remark.message, Fix(*remark.fix) if remark.fix else None)
 
 
 def _held_out(found: _Found) -> None:
@@ -535,7 +511,7 @@ _RULES: tuple[tuple[Callable[[_Found], None], Need | None], ...] = (
     (_references, Need.ROLLOUTS),
     (_prompts, Need.ROLLOUTS),
     (_examples, None),
-    (_learning_rates, None),
+    (_adapter, None),
     (_downloads, None),
     (_memory, None),
     (_held_out, None),

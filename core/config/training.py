@@ -19,7 +19,7 @@ class TrainingSection(Section):
     batch_size: int = Field(1, ge=1, le=4096, title="Batch size", description="Rows or answers processed at once on each device. Lower it if memory runs out. With several answers per question, batch size × gradient accumulation must be a multiple of the answers per question.")
     gradient_accumulation_steps: int = Field(8, ge=1, le=4096, title="Gradient accumulation", description="How many batches are combined into one update. Takes more time instead of more memory.")
     num_generations: int = Field(8, ge=2, le=1024, title="Answers per question (group size)", description="Answers to the same question are compared with each other. More answers give a clearer signal and take longer.", json_schema_extra=usual(4, 16))
-    learning_rate: float = Field(2e-4, gt=0, le=1, title="Learning rate", description="How much each step changes the model. Lower is safer, higher is faster.", json_schema_extra=usual(1e-5, 2e-4))
+    learning_rate: float = Field(2e-4, gt=0, le=1, title="Learning rate", description="How much each step changes the model. Lower is safer, higher is faster.")
     warmup_steps: int = Field(10, ge=0, title="Learning-rate warm-up steps", description="The learning rate rises from zero over this many steps.")
     weight_decay: float = Field(0.001, ge=0, le=1, title="Weight decay", description="Pulls weights toward zero, which limits overfitting.", json_schema_extra=usual(0, 0.1))
     adam_beta1: float = Field(0.9, ge=0, lt=1, title="Adam beta 1", description="How long the optimizer remembers the direction of past updates.")

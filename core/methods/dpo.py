@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from core.dataset import Shape
+from core.learning_rate import PAIRS
 from core.methods.method import JobType, Method, Need, Phase
 from core.methods.sft import SFT, rows_a_step
 from core.plan import Plan, Situation, by_passes
@@ -32,7 +33,6 @@ def suggest(source: str, on_gpu: bool) -> dict[str, dict[str, Any]]:
             "max_steps": 300,
             "batch_size": 4,
             "gradient_accumulation_steps": 4,
-            "learning_rate": 1e-5,
             "max_sequence_length": 2048,
             "optim": "adamw_8bit",
             "gradient_checkpointing": True,
@@ -106,6 +106,7 @@ DPO = Method(
         "samples",
     ),
     rows_a_step=rows_a_step,
+    rates=PAIRS,
     suggest=suggest,
     plans=plans,
     variant=variant,

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from core.dataset import Shape
+from core.learning_rate import ModelFacts, Rates
 from core.metric import Metric
 from core.metrics import METRICS
 from core.plan import Plan, Situation
@@ -107,7 +108,9 @@ class Method:
         rows_a_step: Different rows that one optimizer step takes; with fewer in all, a run cannot start.
         cross_checks: Combinations of settings that cannot work on any device, as (field path, what would be right).
         remarks: Remarks on the settings for a device.
-        suggest: Sections that suit a dataset's source and this machine: ``suggest(source, on_gpu)``.
+        rates: Its usual learning rates.
+        suggest: Sections that suit a dataset's source and this machine: ``suggest(source, on_gpu)``. A learning rate
+            only if another one than that of ``rates`` was measured to suit LoRA there.
         plans: Plans on top of these, shortest first. Without facts about the data, the balanced one
             changes nothing.
         variant: The usual term for the method with these settings, given as JSON data.
@@ -136,6 +139,7 @@ class Method:
     rows_a_step: Callable[[RunConfig], int]
     cross_checks: Callable[[RunConfig], list[tuple[str, str]]] = lambda config: []
     remarks: Callable[[RunConfig, Device], list[Note]] = lambda config, device: []
+    rates: Rates
     suggest: Callable[[str, bool], dict[str, dict[str, Any]]]
     plans: Callable[[Situation], tuple[Plan, ...]] = lambda situation: ()
     variant: Callable[[Mapping[str, Any]], str]
@@ -168,6 +172,12 @@ class Method:
         found = [replace(one, **self.reads.get(one.key, {})) for one in METRICS if one.key in self.metrics]
         headline = next((one for one in found if "training" in one.headlines), None)
         return tuple(sorted(found, key=lambda one: one is not headline))
+
+    def learning_rate(self, model: ModelFacts, source: str, on_gpu: bool) -> float:
+        """The suggested learning rate for a model, a dataset's source and this machine."""
+        usual = self.rates.of(model.adapter).usual
+        measured = self.suggest(source, on_gpu)["training"].get("learning_rate")
+        return model.scaled(usual if measured is None or model.adapter == "none" else measured)
 
     @property
     def learns_answers(self) -> bool:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
+from core.learning_rate import EXAMPLES
 from core.methods.method import JobType, Method, Phase
 from core.plan import Plan, Situation, by_passes
 from core.section import Section, usual
@@ -45,7 +46,6 @@ def suggest(source: str, on_gpu: bool) -> dict[str, dict[str, Any]]:
         "max_steps": 40,
         "batch_size": 4,
         "gradient_accumulation_steps": 2,
-        "learning_rate": 2e-4,
         "max_sequence_length": 256 if source == "generated:arithmetic" else 512,
         "save_steps": 10,
     }
@@ -120,6 +120,7 @@ SFT = Method(
         "samples",
     ),
     rows_a_step=rows_a_step,
+    rates=EXAMPLES,
     suggest=suggest,
     plans=plans,
     variant=variant,

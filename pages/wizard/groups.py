@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import NamedTuple
 
+from core.learning_rate import EXAMPLES
 from core.methods import Method, Need
-from services.forms.fields import FieldGroup, Remarks, Values, form_field, section_model
+from core.section import range_words
+from services.forms.fields import FieldGroup, FormField, Remarks, Values, form_field, section_model
 from services.wizard.draft import Draft
 
 OWN = "method"
@@ -108,12 +111,29 @@ def groups(draft: Draft, remarks: Remarks, suggested: Mapping[str, Values]) -> t
     for group in own:
         names = [name for path in group.paths for name in _expand(path, taken) if chosen.uses(".".join(name))]
         fields = tuple(
-            form_field(section, name, draft.sections[section], remarks, suggested.get(section, {}))
+            _with_rates(form_field(section, name, draft.sections[section], remarks, suggested.get(section, {})), draft)
             for section, name in names
         )
         opened = any(item.level in {"problem", "watch"} for item in fields)
         made += [FieldGroup(group.id, group.title, group.text, opened, fields)] if fields else []
     return tuple(made)
+
+
+def _with_rates(field: FormField, draft: Draft) -> FormField:
+    """A learning rate with the range that suits its method and adapter; other fields unchanged."""
+    known = {"training.learning_rate": draft.chosen_method.rates, "pre_training.learning_rate": EXAMPLES}
+    rates = known.get(field.path)
+    if rates is None:
+        return field
+    full = draft.model.text("adapter") == "none"
+    usual = rates.full if full else rates.lora
+    why = (
+        "Training every weight needs about a tenth of LoRA's learning rate."
+        if full
+        else "LoRA needs about ten times the learning rate of full fine-tuning."
+    )
+    facts = f"{field.facts} · Suggested: {range_words((usual.low, usual.high))}"
+    return replace(field, description=f"{field.description} {why}", facts=facts)
 
 
 def groups_of(chosen: Method) -> tuple[Group, ...]:

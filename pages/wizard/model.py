@@ -10,6 +10,7 @@ from core.errors import TunesmithError
 from core.methods import Method
 from core.model import local_folder
 from core.model_hub.remote import RemoteModel
+from pages.wizard.adapter import AdapterPart, adapter_part
 from pages.wizard.frame import Frame, frame
 from services.container import Services
 from services.forms.fields import FormField, form_field
@@ -27,8 +28,8 @@ from services.words import size
 
 SETUPS = (
     ("recommended", "Recommended", "Suits most tasks."),
-    ("custom", "Custom", "Set its size, strength, and dropout."),
-    ("advanced", "Advanced", "Also set layers, scaling, 4-bit quantization, and precision."),
+    ("custom", "Custom", "Set its size, strength, dropout, and layers."),
+    ("advanced", "Advanced", "Also set scaling, DoRA, 4-bit quantization, and precision."),
 )
 NAME_TITLE = "Name or folder"
 NAME_HINT = "A name on Hugging Face, such as Qwen/Qwen3-0.6B, or the full path of a folder on this machine."
@@ -111,6 +112,7 @@ class ModelStep:
     setup: str
     setups: tuple[tuple[str, str, str], ...]
     custom: tuple[FormField, ...]
+    layers: AdapterPart
     advanced: tuple[FormField, ...]
 
 
@@ -151,6 +153,7 @@ def model_step(services: Services) -> ModelStep:
         setup=snapshot.draft.page("model").get("setup", "recommended"),
         setups=SETUPS,
         custom=tuple(fields[key] for key in CUSTOM if key in fields),
+        layers=adapter_part(services, model, review.remarks),
         advanced=tuple(fields[key] for key in ADVANCED if key in fields),
     )
 

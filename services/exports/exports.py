@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import zipfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -157,7 +157,7 @@ class Exports:
             kept = ", ".join(map(str, steps)) or "none"
             message = f"There is no checkpoint at step {spec.checkpoint}. Saved steps: {kept}."
             raise NotFound(message, field="checkpoint")
-        _check_adapter(spec, read_json(run_dir.adapter / "adapter_config.json"))
+        spec.check_adapter(read_json(run_dir.adapter / "adapter_config.json"))
         return spec.model_copy(update={"name": run.name})
 
     def _of_folder(self, spec: ExportSpec) -> ExportSpec:
@@ -173,7 +173,7 @@ class Exports:
         if not base:
             raise InvalidInput("The adapter does not name its base model. Enter it.", field="base")
         local_folder(base, self._home)
-        _check_adapter(spec, settings)
+        spec.check_adapter(settings)
         return spec.model_copy(update={"adapter": str(folder), "base": base, "name": folder.name})
 
     def list(self) -> list[ExportView]:
@@ -387,16 +387,6 @@ def zipped(paths: Sequence[Path]) -> Iterator[bytes]:
 def slug(name: str) -> str:
     """A name as a file name."""
     return re.sub(r"[^A-Za-z0-9.]+", "-", name).strip("-.")[:60] or "model"
-
-
-def _check_adapter(spec: ExportSpec, settings: Mapping[str, Any] | None) -> None:
-    """Reject a GGUF adapter of a DoRA. Other adapters that GGUF cannot hold are found when they are loaded."""
-    if spec.format is ExportFormat.ADAPTER_GGUF and (settings or {}).get("use_dora"):
-        raise InvalidInput(
-            "This adapter is a DoRA, and llama.cpp's adapter format has no place for its magnitudes. Export a GGUF, "
-            "which has the adapter merged into the model.",
-            field="format",
-        )
 
 
 def _choice(kind: Any, value: str, field: str) -> Any:

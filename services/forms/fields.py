@@ -25,6 +25,13 @@ LONG = frozenset({"dataset.system_prompt", "dataset.chat_template", "dataset.ins
 
 CHOICES: dict[str, Mapping[str, str]] = {
     "adapter": {"lora": "LoRA adapter", "none": "None (train every weight)"},
+    "lora_preset": {
+        "all": "All layers",
+        "attention": "Attention layers",
+        "feed_forward": "Feed-forward layers",
+        "minimal": "Queries and values only",
+        "custom": "Custom",
+    },
     "dtype": {
         "auto": "Automatic",
         "float32": "float32 (32-bit)",

@@ -44,7 +44,7 @@ def shape_of(base: str, home: Home) -> ModelShape | None:
 @lru_cache(maxsize=16)
 def _read(folder: Path, files: tuple[tuple[Path, int], ...]) -> ModelShape | None:
     settings: dict[str, Any] = read_json(folder / "config.json") or {}
-    tensors = {name: entry for file, _ in files for name, entry in _header(file).items() if name != "__metadata__"}
+    tensors = {name: entry for file, _ in files for name, entry in header_of(file).items() if name != "__metadata__"}
     if not tensors or any(entry["dtype"] not in FLOATS for entry in tensors.values()):
         return None
     if settings.get("tie_word_embeddings"):
@@ -58,7 +58,12 @@ def _read(folder: Path, files: tuple[tuple[Path, int], ...]) -> ModelShape | Non
     )
 
 
-def _header(file: Path) -> dict[str, Any]:
+def header_of(file: Path) -> dict[str, Any]:
+    """The header of a safetensors file: its tensors by name.
+
+    Raises:
+        OSError, ValueError: It cannot be read, or violates the format.
+    """
     with file.open("rb") as opened:
         length = int.from_bytes(opened.read(8), "little")
         if length > LONGEST_HEADER:

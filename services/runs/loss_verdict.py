@@ -32,8 +32,6 @@ KNOWN = 0.05
 """Nats per token below which little is left to learn: each token of the answers has a probability of about 95%."""
 GROWN = 10
 """A gradient is exploding from this many times its usual size."""
-LOW_RATE = 1e-5
-"""Below this learning rate, the lower end of the usual range, a run that hardly changed should use a higher one."""
 
 
 @dataclass(frozen=True)
@@ -267,8 +265,9 @@ class ByLoss(Case):
             wanted.insert(0, Remedy("more steps", (self.seen.change("training.max_steps", steps * 3),)))
         elif (passes := self.seen.setting("training.num_epochs")) < 10:
             wanted.insert(0, Remedy("more epochs", (self.seen.change("training.num_epochs", passes * 3),)))
-        if rate < LOW_RATE:
-            higher = self.seen.change("training.learning_rate", LOW_RATE * 10)
+        usual = self.method.rates.of(str((self.stored.config.get("model") or {}).get("adapter") or "lora"))
+        if rate < usual.low:
+            higher = self.seen.change("training.learning_rate", usual.usual)
             wanted.insert(0, Remedy("a higher learning rate", (higher,)))
         return self._remedy(*wanted)
 

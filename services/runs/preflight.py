@@ -34,6 +34,7 @@ from services.datasets.prompts import token_counts
 from services.machine.hub_reach import HubReach
 from services.machine.system import System
 from services.models.families import BASE_MODELS, estimate
+from services.models.layers import layers_here, model_facts
 from services.models.memory import snapshot, weight_bytes
 from services.rewards.bench import Bench
 from services.words import size
@@ -137,6 +138,8 @@ class Preflight:
             dataset=None if "dataset" in without else self._dataset_download(config.dataset),
             memory=memory,
             fits_in_4bit=fits_in_4bit,
+            shape=model_facts("" if "model" in without else config.model.name, config.model.adapter, self._home),
+            layers=None if "model" in without else self._layers(config),
             loopholes=tried.warnings if tried else (),
             unchecked=tried.unchecked if tried else "",
             asked=bool(tried and tried.asked),
@@ -266,6 +269,12 @@ class Preflight:
             return None
         preset = core.rewards.PRESETS.get(reward.get("preset_name") or "")
         return reward, preset.title if preset else "the suggested reward"
+
+    def _layers(self, config: RunConfig) -> tuple[str, str] | None:
+        """What is wrong with the choice of layers for a model on this machine."""
+        model = config.model
+        known = layers_here(model.name, self._home) if model.adapter != "none" else None
+        return known.check(model.layers, model.target_modules) if known else None
 
     def _memory(self, config: RunConfig) -> tuple[tuple[int, int] | None, bool]:
         parameters = self.parameters(config)

@@ -12,6 +12,7 @@ from typing import Any, TypedDict, cast
 
 from core.config import SECTIONS, RunConfig, parse
 from core.errors import InvalidConfig
+from core.learning_rate import EXAMPLES, ModelFacts
 from core.methods import Method, method_of
 from core.model import DEMO_MODEL
 from core.plan import BALANCED, Plan, Situation
@@ -72,6 +73,9 @@ class PageMemory(TypedDict, total=False):
     rows: int | None
     lengths: Sequence[int] | None
     answers_only: bool
+    adapter: str
+    width: int | None
+    model_type: str
 
 
 @dataclass(frozen=True)
@@ -296,7 +300,22 @@ def suggest(dataset: DatasetDraft, chosen: Method, memory: PageMemory, *, on_gpu
     for path, value in plan.values.items() if plan else ():
         section, _, name = path.partition(".")
         sections[section] = {**sections.get(section, {}), name: value}
+    model = model_facts(memory)
+    sections["training"] = {
+        **sections["training"],
+        "learning_rate": chosen.learning_rate(model, dataset.source, on_gpu),
+    }
+    if model.adapter == "none" and chosen.uses("pre_training"):
+        sections["pre_training"] = {
+            **sections.get("pre_training", {}),
+            "learning_rate": model.scaled(EXAMPLES.full.usual),
+        }
     return sections
+
+
+def model_facts(memory: PageMemory) -> ModelFacts:
+    """What the suggested learning rate depends on, as of the last time the Model step was saved."""
+    return ModelFacts(memory.get("adapter", "lora"), memory.get("width"), memory.get("model_type", ""))
 
 
 def plans(dataset: DatasetDraft, chosen: Method, memory: PageMemory, *, on_gpu: bool) -> tuple[Plan, ...]:

@@ -132,9 +132,7 @@ class Drafts:
     def _follow_data(self, before: Draft) -> tuple[Said, ...]:
         """Update suggested settings for the rows, with a message if the answer length changed."""
         snapshot = self.snapshots.take()
-        if snapshot.data is None:
-            return ()
-        self.wizard.follow(before.dataset.source, *snapshot.data)
+        self.wizard.follow(before.dataset.source, snapshot.data)
         after = self.wizard.draft()
         now, chosen = after.value(ANSWER), bool(before.dataset.source)
         if not chosen or now == before.value(ANSWER) or before.method != after.method:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from core.lora import ALL_LINEAR
 from core.methods import DEFAULT
 from core.model import without_address
 from services.datasets.library import Library
@@ -14,8 +15,9 @@ from services.wizard import dataset_form
 from services.wizard.steps import STEP
 
 CUSTOM = ("lora_rank", "lora_alpha", "lora_dropout")
-ADVANCED = ("target_modules", "use_rslora", "load_in_4bit", "dtype")
-"""Adapter settings, by how many of them a user wants to set."""
+LAYERS = ("lora_preset", "target_modules")
+ADVANCED = ("use_rslora", "use_dora", "load_in_4bit", "dtype")
+"""Adapter settings, by how many of them a user wants to set; the layers come with the custom ones."""
 
 
 def read_form(library: Library, step: str, form: Mapping[str, str], before: Mapping[str, Any]) -> dict[str, Any]:
@@ -55,6 +57,18 @@ def _read_model(form: Mapping[str, str], before: Values) -> dict[str, Any]:
     form = {**form, "model.name": form.get("choice") or without_address(form.get("model.name", ""))}
     if form.get("ui.setup") == "recommended":
         before = {name: before[name] for name in ("name", "revision") if before.get(name)}
-        own = {f"model.{name}" for name in (*CUSTOM, *ADVANCED)}
+        own = {f"model.{name}" for name in (*CUSTOM, *LAYERS, *ADVANCED)}
         form = {name: value for name, value in form.items() if name not in own} | {"checks": ""}
-    return read_form_section("model", form, before)
+    preset = form.get("model.lora_preset")
+    unchanged = preset is None or ("lora_preset" not in before and preset == preset_of(before))
+    after = read_form_section("model", {k: v for k, v in form.items() if k != "model.lora_preset"}, before)
+    # Written even if it is the default: a file with names of layers and no preset means these layers.
+    return after if unchanged else {**after, "lora_preset": preset}
+
+
+def preset_of(model: Values) -> str:
+    """The preset of a model section, valid or not, like :attr:`core.config.ModelSection.layers`."""
+    given = model.get("lora_preset")
+    if given is None:
+        return "all" if model.get("target_modules", ALL_LINEAR) == ALL_LINEAR else "custom"
+    return str(given)

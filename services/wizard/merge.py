@@ -20,7 +20,10 @@ ANCHORS: dict[str, tuple[str, ...]] = {"model": ("name",), "dataset": ("source",
 """Fields that others in their section depend on: another dataset has other columns."""
 APART: dict[str, frozenset[str]] = {
     "model": frozenset(
-        {"lora_rank", "lora_alpha", "lora_dropout", "target_modules", "use_rslora", "load_in_4bit", "dtype"}
+        {
+            "lora_rank", "lora_alpha", "lora_dropout", "lora_preset", "target_modules", "use_rslora", "use_dora",
+            "load_in_4bit", "dtype",
+        }
     ),
     "dataset": frozenset(
         {

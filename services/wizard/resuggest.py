@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any, cast
 
+from core.learning_rate import ModelFacts
 from core.methods import Method
 from services.forms.fields import Values
 from services.wizard.draft import DatasetDraft, Draft, PageMemory, plans, suggest
@@ -26,11 +28,25 @@ def switched(draft: Draft, to: Method, *, on_gpu: bool) -> dict[str, Any]:
 
 
 def followed(
-    draft: Draft, source: str, rows: int | None, lengths: tuple[int, int] | None, *, on_gpu: bool
+    draft: Draft,
+    source: str,
+    data: tuple[int | None, tuple[int, int] | None] | None,
+    model: ModelFacts,
+    *,
+    on_gpu: bool,
 ) -> dict[str, Any]:
-    """The same when the data has changed; ``source`` is the dataset's previous one."""
-    answers_only = draft.dataset.values.get("reasoning_start") == ""
-    known = {"rows": rows, "lengths": list(lengths) if lengths else None, "answers_only": answers_only}
+    """The same when the model or the data has changed.
+
+    Args:
+        source: The dataset's previous source.
+        data: Its rows and the lengths that fit them; None if the draft cannot be read, and the last ones stay.
+        model: What the learning rate depends on.
+    """
+    known: dict[str, Any] = asdict(model)
+    if data is not None:
+        rows, lengths = data
+        answers_only = draft.dataset.values.get("reasoning_start") == ""
+        known |= {"rows": rows, "lengths": list(lengths) if lengths else None, "answers_only": answers_only}
     memory = draft.page("configuration")
     if source == draft.dataset.source and all(memory.get(name) == value for name, value in known.items()):
         return {}

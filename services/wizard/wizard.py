@@ -16,6 +16,7 @@ from core.settings import Home
 from services.datasets.library import Library
 from services.forms.fields import whole_number
 from services.jobs.database import Database
+from services.models.layers import model_facts
 from services.wizard.draft import SINGLE, DatasetDraft, Draft, config_of, read_draft
 from services.wizard.forms import read_form
 from services.wizard.merge import Merged, merge, read_was
@@ -137,10 +138,17 @@ class Wizard:
             ui_reward={"visited": True},
         )
 
-    def follow(self, source: str, rows: int | None, lengths: tuple[int, int] | None) -> None:
-        """Update suggestions for the data; values that a user set stay. ``source`` is the dataset's previous one."""
+    def follow(self, source: str, data: tuple[int | None, tuple[int, int] | None] | None) -> None:
+        """Update suggestions for the model and the data; values that a user set stay.
+
+        Args:
+            source: The dataset's previous source.
+            data: Its rows and the lengths that fit them; None if the draft cannot be read.
+        """
         with self._saving:
-            if changes := followed(self.draft(), source, rows, lengths, on_gpu=self._on_gpu()):
+            draft = self.draft()
+            model = model_facts(draft.model.name, draft.model.text("adapter") or "lora", self._home)
+            if changes := followed(draft, source, data, model, on_gpu=self._on_gpu()):
                 self._database.save_draft(changes)
 
     def plan(self, key: str) -> None:

@@ -17,6 +17,7 @@ import services.wizard.draft
 import services.wizard.merge
 import services.wizard.wizard
 from core.config import RunConfig, run_config
+from core.learning_rate import EXAMPLES
 from core.methods.grpo import GRPO
 from core.section import Section
 from services.wizard import steps
@@ -50,6 +51,7 @@ COPY = replace(
     reads={},
     cross_checks=lambda config: [],
     remarks=lambda config, device: [],
+    rates=EXAMPLES,
     suggest=lambda source, on_gpu: {"training": {"max_steps": 40}},
     plans=lambda situation: (),
     variant=lambda section: "Copying",

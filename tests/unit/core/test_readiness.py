@@ -119,7 +119,7 @@ def test_nothing_known_against_it_is_ready() -> None:
             {"pre_training": {"enabled": True, "learning_rate": 0.5}},
             Severity.WARNS,
             "pre_training.learning_rate",
-            "0.5 is 2,500 times",
+            "0.5 is 1,000 times",
         ),
         (
             replace(GOOD, model=Download("about 1.2 GB", reachable=False)),

@@ -22,8 +22,8 @@ def test_every_option_has_a_name(field: FormField) -> None:
 
 def test_a_field_names_its_default_and_usual_range() -> None:
     """The suggestion overrides the format's default; a field without a default names none."""
-    rate = form_field("training", "learning_rate", {}, {}, {"learning_rate": 5e-5})
-    assert rate.facts == "Default: 5e-5 · Suggested: 1e-5 to 2e-4"
+    rate = form_field("training", "weight_decay", {}, {}, {"weight_decay": 5e-5})
+    assert rate.facts == "Default: 5e-5 · Suggested: 0 to 0.1"
     assert form_field("training", "optim", {}, {}, {}).facts == "Default: AdamW"
     assert form_field("training", "gradient_checkpointing", {}, {}, {}).facts == "Default: off"
     assert form_field("evaluation", "split", {}, {}, {}).facts == ""

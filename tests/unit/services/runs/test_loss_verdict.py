@@ -214,7 +214,7 @@ def test_a_finished_run_is_judged_by_its_held_out_loss(
         (config_of(max_steps=None, num_epochs=20), held((0, 2.3), (9, 2.3)), "other rows", {}),
         (
             config_of(learning_rate=1e-6), held((0, 2.3), (9, 2.3)),
-            "a higher learning rate", {"training.learning_rate": 1e-4},
+            "a higher learning rate", {"training.learning_rate": 2e-4},
         ),
         (config_of(), held((0, 1.0), (9, 2.0)), "a lower learning rate", {"training.learning_rate": 7e-5}),
         (config_of({"holdout_fraction": 0}), [], "held-out rows", {"evaluation.holdout_fraction": 0.1}),
