@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import cast, get_args
 
@@ -38,7 +39,7 @@ class AdapterPart:
     """The layers of the adapter.
 
     Attributes:
-        presets: The choices of layers.
+        presets: The choices of layers; empty if the method has none.
         preset: The field, for its message.
         names: The field with the layers' names, for a custom choice.
         share: A sentence on how many parameters are trained.
@@ -50,8 +51,12 @@ class AdapterPart:
     share: str
 
 
-def adapter_part(services: Services, model: ModelDraft, remarks: Remarks) -> AdapterPart:
-    """The part for the draft's model."""
+def adapter_part(services: Services, model: ModelDraft, uses: Callable[[str], bool], remarks: Remarks) -> AdapterPart:
+    """The part for the draft's model.
+
+    Args:
+        uses: Whether the method uses a setting.
+    """
     known = layers_here(model.name, services.settings.home) if model.name else None
     chosen = preset_of(model.values)
     values = {**model.values, "lora_preset": chosen}
@@ -62,13 +67,14 @@ def adapter_part(services: Services, model: ModelDraft, remarks: Remarks) -> Ada
     elif found:
         share = f"Trains {share_words(*found)}."
     elif known is None and model.name:
-        share = "The number of trained parameters is shown once the model is on this machine."
+        share = "The number of trained parameters is shown once the model's files are on this machine."
     else:
         share = ""
+    choices = CHOICES["lora_preset"] if uses("model.lora_preset") else {}
     return AdapterPart(
         tuple(
             PresetChoice(key, title, TEXTS[key], key == chosen, _words(counts.get(key)))
-            for key, title in CHOICES["lora_preset"].items()
+            for key, title in choices.items()
         ),
         form_field("model", "lora_preset", values, remarks),
         form_field("model", "target_modules", values, remarks),

@@ -153,7 +153,7 @@ def model_step(services: Services) -> ModelStep:
         setup=snapshot.draft.page("model").get("setup", "recommended"),
         setups=SETUPS,
         custom=tuple(fields[key] for key in CUSTOM if key in fields),
-        layers=adapter_part(services, model, review.remarks),
+        layers=adapter_part(services, model, uses, review.remarks),
         advanced=tuple(fields[key] for key in ADVANCED if key in fields),
     )
 

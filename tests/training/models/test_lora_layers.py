@@ -12,9 +12,14 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from core import lora
 from core.config import ModelSection
 from core.errors import InvalidInput
+from core.job import JobState
 from core.lora import Preset
+from core.model import DEMO_MODEL
+from core.settings import Home
 from core.training.models.load import linear_layers
+from services.models.layers import layers_here, model_facts
 from tests.training.models.test_families import SMALL
+from tests.training.worker_runs import REAL, SFT, changed, make_run, needs_model, work
 
 pytestmark = pytest.mark.training
 
@@ -105,6 +110,37 @@ def test_attention_and_feed_forward_share_no_layer_and_are_part_of_all(model_typ
     assert attention | forward <= every
     if model_type not in lora.STATE_SPACE:
         assert attention | forward == every
+
+
+@needs_model
+def test_the_built_in_models_share_is_known_from_its_files() -> None:
+    """Without loading its weights, it is what PEFT counts."""
+    home = Home(REAL.parents[2])
+    known = layers_here(DEMO_MODEL, home)
+    assert known
+    for preset, rank, dora in (("all", 16, False), ("minimal", 8, False), ("attention", 4, True)):
+        with torch.device("meta"):
+            base: Any = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(REAL))
+        targets = lora.targets(preset, lora.ALL_LINEAR, *linear_layers(base))
+        config = LoraConfig(
+            r=rank, target_modules=targets if isinstance(targets, str) else list(targets), use_dora=dora
+        )
+        with torch.device("meta"):
+            counted = get_peft_model(base, config).get_nb_trainable_parameters()
+        assert known.trained(preset, lora.ALL_LINEAR, rank, dora=dora) == counted
+    facts = model_facts(DEMO_MODEL, "lora", home)
+    assert (facts.width, facts.model_type) == (576, "llama")
+
+
+def test_a_run_counts_what_the_wizard_showed(models: Home, monkeypatch: pytest.MonkeyPatch, own_signals: None) -> None:
+    """The worker's count of a run with a preset and DoRA."""
+    section = {"name": "builtin:tiny", "lora_rank": 4, "lora_preset": "feed_forward", "use_dora": True}
+    run = make_run(models, "counted", changed(SFT, model=section, training__max_steps=1))
+    assert work(run, monkeypatch, models) == JobState.COMPLETED
+    status, known = run.read_status(), layers_here("builtin:tiny", models)
+    assert status
+    assert known
+    assert (status.trained_parameters, status.parameters) == known.trained("feed_forward", "all-linear", 4, dora=True)
 
 
 def test_older_files_keep_their_layers() -> None:

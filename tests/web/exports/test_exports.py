@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import shutil
 import time
 import zipfile
@@ -266,3 +267,20 @@ def test_the_form_asks_for_what_the_interface_does(browser: Browser, services: S
     browser.post("/exports", form={**form, "choice": "merged", "back": "/exports"})
     assert "The export was not started." in browser.get("/exports").get_data(as_text=True)
     assert len(services.exports.list()) == 1
+
+
+def test_a_dora_is_not_offered_as_a_gguf_adapter(
+    browser: Browser, client: FlaskClient, services: Services, trained: str
+) -> None:
+    """llama.cpp has no place for its magnitudes; the reason is given before anything is queued."""
+    assert 'value="adapter_gguf"' in browser.get("/exports").text
+    settings = services.settings.home.outputs / trained / "adapter" / "adapter_config.json"
+    settings.write_text(json.dumps({**json.loads(settings.read_text()), "use_dora": True}))
+    page = browser.get("/exports").text
+    assert 'value="adapter_gguf"' not in page
+    assert 'value="merged"' in page
+    answer = client.post("/api/exports/create", json={"session_id": trained, "format": "adapter_gguf"})
+    error = (answer.json or {})["error"]
+    assert (answer.status_code, error["field"]) == (400, "format")
+    assert "DoRA" in error["message"]
+    assert services.exports.list() == []
