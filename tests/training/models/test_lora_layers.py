@@ -118,7 +118,8 @@ def test_the_built_in_models_share_is_known_from_its_files() -> None:
     home = Home(REAL.parents[2])
     known = layers_here(DEMO_MODEL, home)
     assert known
-    for preset, rank, dora in (("all", 16, False), ("minimal", 8, False), ("attention", 4, True)):
+    cases: list[tuple[Preset, int, bool]] = [("all", 16, False), ("minimal", 8, False), ("attention", 4, True)]
+    for preset, rank, dora in cases:
         with torch.device("meta"):
             base: Any = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(REAL))
         targets = lora.targets(preset, lora.ALL_LINEAR, *linear_layers(base))
