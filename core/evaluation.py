@@ -310,23 +310,28 @@ def paired_report(
     )
 
 
-def run_pairs(groups: Iterable[GroupRow], best: float) -> list[tuple[Answered, Answered]]:
+def run_pairs(groups: Iterable[GroupRow], best: float, step: int | None = None) -> list[tuple[Answered, Answered]]:
     """A run's held-out answers before its first step, each paired with that of its last evaluation.
 
     Args:
         groups: Lines of its ``completions.jsonl``. Repeated rows of later attempts replace earlier ones.
         best: The highest possible reward.
+        step: Pair with the evaluation of this step instead, if there was one in training.
     """
-    found: dict[str, dict[tuple[str, int], Answered]] = {"before": {}, "end": {}}
+    found: dict[str, dict[tuple[str, int], Answered]] = {"before": {}, "end": {}, "at_step": {}}
+    ended = None
     seen: dict[tuple[Any, ...], int] = {}
     for group in groups:
         when = str(group.get("when"))
+        if step is not None and when == "interval" and group.get("step") == step:
+            when = "at_step"
+        ended = group.get("step") if when == "end" else ended
         if group.get("phase") == "evaluation" and when in found:
             # A dataset may repeat a question: the n-th occurrences are paired.
             counted = (when, group.get("attempt"), group["prompt"])
             seen[counted] = seen.get(counted, 0) + 1
             found[when][str(group["prompt"]), seen[counted]] = Answered.read(group, best)
-    before, end = found["before"], found["end"]
+    before, end = found["before"], found["end"] if step == ended else found["at_step"] or found["end"]
     return [(before[key], end[key]) for key in before if key in end]
 
 

@@ -17,6 +17,7 @@ file                   writer                          what it is
 ``environment.json``   worker                          versions and hardware of each attempt
 ``evaluation.json``    worker                          held-out answers before and after, compared
 ``held_out.jsonl``     worker, append only             the result of each held-out row, one evaluation per line
+``kept.json``          worker (temporary file, rename) the best evaluation, and whether the run ended early
 =====================  ==============================  =====================================
 
 Readers take only complete lines, so they never see a partial row. A restarted writer removes an incomplete last line
@@ -46,6 +47,7 @@ from pydantic import TypeAdapter, ValidationError
 from core.disk import disk_words
 from core.errors import Damaged, NotFound, Unavailable
 from core.job import Control, JobStatus, check_id
+from core.kept import Kept
 from core.text import json_line, whole
 
 T = TypeVar("T")
@@ -90,6 +92,8 @@ class JobDir:
         """A run's :class:`core.evaluation.RunEvaluation`, written when the run completes."""
         self.held_out = path / "held_out.jsonl"
         """The results of single held-out rows, from which the intervals of differences are computed."""
+        self.kept = path / "kept.json"
+        """A run's :class:`core.kept.Kept`, if it keeps its best checkpoint or may end early."""
         self.rollout = path / ".rollout"
         """Files for the generation process, removed when the worker ends."""
         self.files = path / "files"
@@ -132,8 +136,11 @@ class JobDir:
         return sorted((path for path in found if re.fullmatch(rf"{prefix}-\d+", path.name)), key=step_of)
 
     def superseded(self, keep: int = 1) -> list[Path]:
-        """Return all but the newest ``keep`` checkpoints, and any whose deletion was interrupted."""
-        return [*self.checkpoints.glob(".checkpoint-*"), *self.numbered()[:-keep]]
+        """Return all but the newest ``keep`` checkpoints and a best one, and any whose deletion was interrupted."""
+        kept = read_model(self.kept, Kept)
+        best = kept.step if kept and kept.published else None
+        older = (path for path in self.numbered()[:-keep] if step_of(path) != best)
+        return [*self.checkpoints.glob(".checkpoint-*"), *older]
 
     def read_config(self) -> dict[str, Any]:
         return read_json(self.config) or {}

@@ -119,6 +119,9 @@ class Line:
         label: Its name in the legend; required if a chart has several lines.
         smoothed: Whether a moving mean is drawn over the values.
         held_out: Whether evaluations measure it too, drawn as points.
+        trained: Whether training steps measure it; otherwise only evaluations do.
+        rise: Key of the lower end of the interval of a held-out value's rise over the lowest one before it. Above 0,
+            the chart marks the step of the lowest value.
         around: Key of the metric that is drawn as a band on both sides of this one.
         between: Keys of the metrics between which a band is drawn.
     """
@@ -126,6 +129,8 @@ class Line:
     label: str = ""
     smoothed: bool = True
     held_out: bool = False
+    trained: bool = True
+    rise: str = ""
     around: str = ""
     between: tuple[str, str] | None = None
 

@@ -207,12 +207,34 @@ METRICS: tuple[Metric, ...] = (
         "loss", "loss", "What training minimizes",
         "How unlikely the model finds the tokens it should write, on average (cross-entropy, in nats). "
         "In GRPO it stays near 0 and says nothing about progress; watch the reward instead.",
-        better=Better.LOWER, line=Line("training", held_out=True), tile=True,
+        better=Better.LOWER, line=Line("training", held_out=True, rise="loss_rise_low"), tile=True,
         chart=Chart(
-            Section.LEARNING, "Lower is better. Points are held-out rows, which the model never trains on.", wide=True
+            Section.LEARNING,
+            "Lower is better. Points are held-out rows, which the model never trains on. If they rise while the line "
+            "still falls, the model is overfitting.", wide=True,
         ),
         column=True, logged=True, headlines=("warm_up", "training"), sources=("loss",),
     ),
+    Metric(
+        "perplexity", "perplexity", "How many tokens the model hesitates between",
+        "The exponential of the loss on held-out rows: 5 means that the model is as unsure about the next token as if "
+        "it chose between 5 equally likely ones. Only models with the same tokenizer can be compared by it.",
+        better=Better.LOWER, chart=Chart(Section.LEARNING, "On held-out rows. Lower is better."),
+        line=Line(held_out=True, trained=False), tile=True, logged=True,
+    ),
+    Metric(
+        "loss_change", "change in held-out loss", "Held-out loss compared with before training",
+        "The interval comes from the same rows before and after: if it does not contain 0, the change is significant.",
+        unit=Unit.NATS, better=Better.LOWER,
+    ),
+    Metric("loss_change_low", "change in held-out loss, lower end", "95% interval", unit=Unit.NATS),
+    Metric("loss_change_high", "change in held-out loss, upper end", "95% interval", unit=Unit.NATS),
+    Metric(
+        "loss_rise", "rise in held-out loss", "Held-out loss compared with its lowest value before",
+        unit=Unit.NATS, better=Better.LOWER,
+    ),
+    Metric("loss_rise_low", "rise in held-out loss, lower end", "95% interval", unit=Unit.NATS),
+    Metric("loss_rise_high", "rise in held-out loss, upper end", "95% interval", unit=Unit.NATS),
     Metric(
         "step_time", "step time", "Time per step",
         "Generating the answers, scoring them, and updating the model.",
@@ -277,6 +299,7 @@ METRICS: tuple[Metric, ...] = (
     ),
     Metric("epoch", "epoch", "Passes over the training data", sources=("epoch",)),
     Metric("samples", "samples", "Held-out rows that were scored", unit=Unit.COUNT),
+    Metric("rows", "rows per step", "Rows that a step was trained on", unit=Unit.COUNT),
     Metric(
         "sampler_kl", "sampler mismatch", "Difference between the generation engine and the model in training",
         unit=Unit.NATS, better=Better.LOWER, sources=("sampler_kl",),

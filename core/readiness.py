@@ -19,7 +19,7 @@ from core.errors import InvalidInput
 from core.learning_rate import ModelFacts
 from core.methods import Method, Need, method
 from core.model import Device
-from core.pace import Tokens
+from core.pace import Tokens, rows_a_step
 from core.section import range_words, usual_range
 from core.statistics import fewest_changes, smallest_share
 
@@ -27,6 +27,8 @@ FEW = 0.05
 """Share of rows that may be truncated or left out without a remark: every dataset has some long ones."""
 SHOWN_SHARE = 0.5
 """There are enough held-out rows if a change in half of them could be shown."""
+USUAL_PASSES, MANY_PASSES = 3, 10
+"""How often a packed run should go over its rows, as the balanced plan does, and from when on that is a warning."""
 FEW_LOSSES = 8
 """Held-out rows below which their mean loss shows nothing: one odd row moves it by more than a training does."""
 
@@ -192,6 +194,7 @@ class Facts:
         loopholes: Adversarial answers that score as high as the reference, as sentences.
         unchecked: Why the reward was not tested; empty if it was.
         asked: Whether a start needs a confirmation because it could not be tested.
+        model_type: The model's architecture, as transformers calls it; empty if it is not known.
     """
 
     compares: bool = False
@@ -206,6 +209,7 @@ class Facts:
     loopholes: tuple[str, ...] = ()
     unchecked: str = ""
     asked: bool = False
+    model_type: str = ""
 
 
 @dataclass
@@ -468,6 +472,54 @@ def _downloads(found: _Found) -> None:
             found.add(Severity.NOTE, path, f"Not on this machine yet. It will be downloaded{size}.")
 
 
+def _model_type(found: _Found) -> None:
+    for remark in found.method.suits(found.config, found.facts.model_type):
+        severity = Severity.BLOCKS if remark.level == "problem" else Severity.NOTE
+        found.add(severity, remark.field, remark.message)
+
+
+def _early_stop(found: _Found) -> None:
+    """Early stopping needs evaluations during training, one more than it waits for."""
+    evaluation, steps = found.config.evaluation, found.config.training.max_steps
+    wanted, nothing = evaluation.early_stop, evaluation.holdout_fraction == 0 and not evaluation.split
+    if nothing:
+        for name in ("early_stop", "keep_best"):
+            if getattr(evaluation, name):
+                found.add(Severity.WARNS, f"evaluation.{name}", "Has no effect, because no rows are held out.")
+        return
+    if not wanted or not steps:
+        return
+    during = (steps - 1) // (evaluation.every_steps or max(1, steps // 2))
+    if during > wanted:
+        return
+    every = max(1, steps // (wanted + 4))
+    enough = (steps - 1) // every > wanted
+    times = "one evaluation" if during == 1 else f"{during} evaluations"
+    found.add(
+        Severity.WARNS, "evaluation.early_stop",
+        f"Has no effect: there {'is' if during == 1 else 'are'} only {times} during these {steps} steps, and it takes "
+        f"{wanted + 1}. Evaluate more often{'' if enough else ', or train for more steps'}.",
+        Fix(f"Evaluate every {every} steps", {"evaluation.every_steps": every}) if enough else None,
+    )  # fmt: skip
+
+
+def _passes(found: _Found) -> None:
+    """With packing, a step takes more rows than its batch size says."""
+    config, rows = found.config, found.facts.rows
+    if not found.method.packs(config) or not rows or not rows.usual or not rows.rows or not config.training.max_steps:
+        return
+    trained = rows.rows * (1 - config.evaluation.holdout_fraction - config.evaluation.test_fraction)
+    each = min(trained, rows_a_step(config, rows.usual) or 1)
+    times = each * config.training.max_steps / trained
+    fewer = max(1, round(config.training.max_steps * USUAL_PASSES / times))
+    found.add(
+        Severity.WARNS if times > MANY_PASSES else Severity.NOTE, "training.max_steps",
+        f"With packing, a step learns from about {each:,.0f} rows, so {config.training.max_steps:,} steps go over "
+        f"the {trained:,.0f} training rows about {times:,.1f} times.",
+        Fix(f"Set to {fewer}", {"training.max_steps": fewer}) if times > MANY_PASSES else None,
+    )  # fmt: skip
+
+
 def _unchecked(found: _Found) -> None:
     facts = found.facts
     if facts.unchecked:
@@ -512,6 +564,9 @@ _RULES: tuple[tuple[Callable[[_Found], None], Need | None], ...] = (
     (_prompts, Need.ROLLOUTS),
     (_examples, None),
     (_adapter, None),
+    (_model_type, None),
+    (_passes, None),
+    (_early_stop, None),
     (_downloads, None),
     (_memory, None),
     (_held_out, None),

@@ -104,6 +104,7 @@ def _fill(pack: _Writer, session: JobDir, config: RunConfig, info: dict[str, Any
         pack.file(f"data/{file}", session.prepared / file)
     pack.file("metrics.jsonl", session.metrics)
     pack.file("evaluation.json", session.path / "evaluation.json")
+    pack.file("kept.json", session.kept)
     pack.text(INFO, _json(about))
     pack.text("README.md", _readme(about, config, name))
     pack.text(SUMS, "".join(f"{digest}  {file}\n" for file, digest in sorted(pack.sums.items())))
@@ -335,6 +336,7 @@ close and differ in the last digits first.
 - `config.json` the complete configuration; `given.json` what a person had set of it
 - `requirements.txt` every installed package with its version
 - `rewards/` the reward with every setting, own Python, and the source of the built-in parts
-- `metrics.jsonl` a row for each step; `evaluation.json` the comparison on held-out rows, where there was one
+- `metrics.jsonl` a row for each step; `evaluation.json` the comparison on held-out rows, where there was one;
+  `kept.json` the best evaluation, where it decides about the result
 - `bundle.json` all of this for programs; `SHA256SUMS` for `sha256sum -c SHA256SUMS`
 """

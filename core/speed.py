@@ -20,7 +20,7 @@ from core import llama
 from core.config import RunConfig
 from core.job_dir import write_json
 from core.methods import Need, method
-from core.pace import EVALUATIONS, FORWARD, Tokens, per_step, steps_of
+from core.pace import EVALUATIONS, FORWARD, Tokens, per_step, steps_of, together
 from core.settings import Home
 
 MEASUREMENT = 1
@@ -101,7 +101,7 @@ def rough_seconds(
     Returns:
         Seconds; None if the number of steps is not known or nothing useful can be said.
     """
-    steps = steps_of(config, rows)
+    steps = steps_of(config, rows, tokens)
     writes = Need.ROLLOUTS in method(config.method).needs
     slower_engine = writes and speed.by_llama and config.training.rollout_engine == "transformers"
     if steps is None or parameters > LARGEST or config.model.dtype not in {"auto", "float32"} or slower_engine:
@@ -143,7 +143,8 @@ class _Run:
         config = self.config
         chosen, evaluation = method(config.method), config.evaluation
         writes = Need.ROLLOUTS in chosen.needs
-        step = self._answers(answer, share) if writes else self._examples(per_step(config), self._passes)
+        rows = per_step(config) * (together(config, self.tokens) or 1)
+        step = self._answers(answer, share) if writes else self._examples(rows, self._passes)
         count = EVALUATIONS if evaluation.every_steps is None else 2 + (steps - 1) // evaluation.every_steps
         measured = self._answered(answer) if writes else FORWARD * self._examples(self._held, 0)
         return steps * step + count * measured + (self._warm_up() if chosen.uses("pre_training") else 0)

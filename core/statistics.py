@@ -115,6 +115,34 @@ def share_interval(right: int, count: int, ties: int = 0, *, level: float = LEVE
     return float(low), float(high)
 
 
+def weighted_change(
+    differences: Sequence[float], weights: Sequence[float], seed: int = 0, *, level: float = LEVEL
+) -> tuple[float, float, float]:
+    """The change of a mean over all tokens of some rows, and its interval over rows.
+
+    A mean over tokens is a ratio, the sum over rows of their losses by that of their tokens. Its spread over resampled
+    rows is that of the mean of its linearization (Cochran 1977, section 6.3): a row's part in the change, beyond what
+    its tokens alone would contribute.
+
+    Args:
+        differences: For each row, the sum over its tokens after minus before; at least one row.
+        weights: Its tokens, above 0.
+        seed: As in :func:`bootstrap_mean`.
+
+    Returns:
+        The change per token, and the interval's low and high.
+
+    >>> weighted_change([2.0, 4.0, 1.0], [2, 4, 1])
+    (1.0, 1.0, 1.0)
+    """
+    change, mean = sum(differences) / sum(weights), sum(weights) / len(weights)
+    parts = [
+        change + (difference - change * weight) / mean for difference, weight in zip(differences, weights, strict=True)
+    ]
+    low, high = bootstrap_mean(parts, seed, level=level)
+    return change, low, high
+
+
 def sign_flip(differences: Sequence[float], seed: int = 0, *, resamples: int = RESAMPLES) -> float:
     """How often chance alone moves the mean this far from 0 (two-sided p-value).
 

@@ -27,6 +27,8 @@ LATER = {
     "": ("method",),
     "model": ("adapter", "lora_preset", "use_dora"),
     "dataset": ("chosen_field", "rejected_field", "label_field"),
+    "sft": ("packing",),
+    "evaluation": ("early_stop", "keep_best"),
 }
 """Fields that the first version did not have, by section. Files without them are saved without them."""
 _Model = TypeVar("_Model", bound=Section)
@@ -209,6 +211,8 @@ def dump(config: RunConfig) -> dict[str, Any]:
         if not chosen.uses(name) and (name not in config.model_fields_set or getattr(config, name) is NO_REWARD):
             del data[name]
     for section, names in LATER.items():
+        if section and section not in data:
+            continue
         holder = getattr(config, section) if section else config
         written = data[section] if section else data
         for name in names:

@@ -16,7 +16,8 @@ from core.errors import TunesmithError
 from core.evaluation import RunEvaluation
 from core.export import ExportFormat, ExportSpec
 from core.job_dir import JobDir, iter_rows, read_json, read_model
-from core.job_rows import is_metric, measure
+from core.job_rows import MetricRow, is_metric, measure
+from core.kept import Kept
 from core.lora import share_words
 from core.methods import method
 from core.metric import Better
@@ -177,12 +178,31 @@ def _evaluation(session: JobDir | None, config: RunConfig | None) -> str:
     if len(found) < 2:
         return ""
     (_, first), (row, last) = found[0], found[-1]
+    kept = read_model(session.kept, Kept)
+    if kept and kept.published:
+        row, last = next((one for one in reversed(found) if one[0]["step"] == kept.step), found[-1])
     better = f" ({lead.better.words})" if lead.better is Better.LOWER else ""
     return (
         "## Evaluation\n\n"
         f"Mean {lead.term}{better} on {row.get('samples', '?')} held-out prompts: {first:.3f} before training, "
-        f"{last:.3f} at step {row['step']}. No interval was computed, so a small difference may not be significant.\n"
+        f"{last:.3f} at step {row['step']}. {_change(row, lead.key)}{_kept(kept)}\n"
     )
+
+
+def _change(row: MetricRow, key: str) -> str:
+    low, high = measure(row, f"{key}_change_low"), measure(row, f"{key}_change_high")
+    if low is None or high is None:
+        return "No interval was computed, so a small difference may not be significant."
+    return f"95% interval of the change: {low:+.3f} to {high:+.3f}."
+
+
+def _kept(kept: Kept | None) -> str:
+    """Why the run ended early, and which step is its result."""
+    if kept is None:
+        return ""
+    ended = f" Training ended early, after step {kept.ended} of {kept.planned}." if kept.ended is not None else ""
+    best = f" This is the step with the best of all evaluations, {kept.step}." if kept.published else ""
+    return f"{ended}{best}"
 
 
 def _paired(found: RunEvaluation) -> str:

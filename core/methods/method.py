@@ -106,11 +106,13 @@ class Method:
         phases: In order.
         metrics: Keys of the numbers in its rows, over all phases.
         rows_a_step: Different rows that one optimizer step takes; with fewer in all, a run cannot start.
+        packs: Whether several rows share one sequence, so that a step takes more rows than that.
         cross_checks: Combinations of settings that cannot work on any device, as (field path, what would be right).
         remarks: Remarks on the settings for a device.
         rates: Its usual learning rates.
         suggest: Sections that suit a dataset's source and this machine: ``suggest(source, on_gpu)``. A learning rate
             only if another one than that of ``rates`` was measured to suit LoRA there.
+        suits: Remarks on the settings for a model, given its ``model_type`` in transformers.
         plans: Plans on top of these, shortest first. Without facts about the data, the balanced one
             changes nothing.
         variant: The usual term for the method with these settings, given as JSON data.
@@ -137,9 +139,11 @@ class Method:
     phases: tuple[Phase, ...]
     metrics: tuple[str, ...]
     rows_a_step: Callable[[RunConfig], int]
+    packs: Callable[[RunConfig], bool] = lambda config: False
     cross_checks: Callable[[RunConfig], list[tuple[str, str]]] = lambda config: []
     remarks: Callable[[RunConfig, Device], list[Note]] = lambda config, device: []
     rates: Rates
+    suits: Callable[[RunConfig, str], list[Note]] = lambda config, model_type: []
     suggest: Callable[[str, bool], dict[str, dict[str, Any]]]
     plans: Callable[[Situation], tuple[Plan, ...]] = lambda situation: ()
     variant: Callable[[Mapping[str, Any]], str]

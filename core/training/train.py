@@ -13,6 +13,7 @@ from core.job_dir import JobDir
 from core.model import Device
 from core.settings import Home
 from core.training import methods
+from core.training.evaluation.best import Best
 from core.training.job import checkpoint
 from core.training.job.device import this_device, use_cores
 from core.training.job.reporter import Reporter
@@ -59,7 +60,7 @@ def train(run: JobDir, home: Home, status: Status) -> str:
         ) as job,
     ):
         train_by_method(job)
-    return "Finished"
+        return Best(config, run).conclusion(loaded.tokenizer, status.value.step)
 
 
 def _check(given: RunConfig, device: Device, status: Status) -> None:

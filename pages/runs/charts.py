@@ -43,6 +43,21 @@ class LineView:
 
 
 @dataclass(frozen=True)
+class TurnView:
+    """When to mark the step of the best held-out value: once the values after it are clearly worse.
+
+    Attributes:
+        key: The values' key.
+        rise: Key of the lower end of the interval of their rise over the lowest one before; above 0, it is clear.
+        word: Written beside the mark.
+    """
+
+    key: str
+    rise: str
+    word: str
+
+
+@dataclass(frozen=True)
 class ChartView:
     """One chart; ``key`` is that of the metric which it is named after.
 
@@ -53,6 +68,7 @@ class ChartView:
         marks: Values at which a line is drawn across.
         only_with: Key of the metric without which the chart is left out.
         parts: Whether the values are objects, and each of their keys is a line.
+        turn: What is marked on the axis of steps, if anything.
     """
 
     key: str
@@ -67,6 +83,7 @@ class ChartView:
     only_with: str
     parts: bool
     lines: tuple[LineView, ...]
+    turn: TurnView | None = None
 
 
 @dataclass(frozen=True)
@@ -176,12 +193,13 @@ def _charts(section: Section, best: float | None, metrics: Sequence[Metric]) -> 
             only_with=one.chart.only_with,
             parts=one.parts,
             lines=() if one.parts else _lines(one, metrics),
+            turn=TurnView(one.key, one.line.rise, f"Held-out {one.term} rises from here") if one.line.rise else None,
         )
 
 
 def _lines(lead: Metric, metrics: Sequence[Metric]) -> tuple[LineView, ...]:
     """The metric's own line, those beside it, and the held-out values last."""
-    drawn = [lead, *(one for one in metrics if one.beside == lead.key)]
+    drawn = [one for one in metrics if one.line.trained and (one is lead or one.beside == lead.key)]
     lines = [
         LineView(one.key, one.line.label, colour, one.line.smoothed, around=one.line.around, between=one.line.between)
         for one, colour in zip(drawn, COLOURS, strict=False)

@@ -97,11 +97,14 @@ def overview(
 def tiles_of(metrics: Sequence[Metric], rows: Sequence[MetricRow], best: float | None) -> tuple[Tile, ...]:
     """The tiles of the latest step; the held-out value of the headline metric comes second."""
     trained = [row for row in rows if row.get("phase") == "training"] or rows[-1:]
+    evaluated = [row for row in rows if row.get("phase") == "evaluation"]
     made = [
-        _tile(one, values, best) for one in metrics if one.tile and (values := _values(trained, one.key, last=True))
+        _tile(one, values, best)
+        for one in metrics
+        if one.tile and (values := _values(trained if one.line.trained else evaluated, one.key, last=True))
     ]
     lead = metrics[0]
-    held = _values([row for row in rows if row.get("phase") == "evaluation"], lead.key)
+    held = _values(evaluated, lead.key)
     if held:
         change = f"{_number(lead, held[0])} before training" if len(held) > 1 else "measured before training"
         title, unit = f"Held-out {lead.term}", _unit(lead, best)

@@ -8,11 +8,12 @@ from typing import Any
 
 from core.data.conversation import strings_in
 from core.errors import InvalidInput, NotFound, TunesmithError, Unavailable
-from core.job import JobKind
-from core.job_dir import JobDir
+from core.job import ENDED, JobKind
+from core.job_dir import JobDir, read_model
+from core.kept import Kept
 from core.model import BaseModelInfo, local_folder
 from core.settings import Home, Settings
-from services.jobs.database import Database
+from services.jobs.database import Database, Job
 from services.jobs.facts import JobFacts
 from services.jobs.names import titles
 from services.machine.system import System
@@ -186,12 +187,17 @@ class Models:
                 base=job.model,
                 created_at=job.created_at,
                 status=job.facts().status,
-                step=job.step,
+                step=self._result_step(job),
                 reward=job.reward,
             )
             for job in jobs
             if self.has_adapter(job.facts())
         ]
+
+    def _result_step(self, job: Job) -> int:
+        """The step of a run's adapter: the last one, or the best if the run kept that."""
+        kept = read_model(JobDir(self._home.outputs / job.id).kept, Kept) if job.job_state in ENDED else None
+        return kept.step if kept and kept.published else job.step
 
     def has_adapter(self, run: JobFacts) -> bool:
         """Whether a run has an adapter that can be exported or chatted with."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from math import sqrt
 from statistics import fmean, pvariance
@@ -13,6 +13,7 @@ from typing import Any
 from core.evaluation import PairedReport
 from core.job import JobState
 from core.job_rows import MetricRow, measure
+from core.kept import Kept
 from services.runs.diagnosis import EARLY, Finding, Remedy, Seen
 
 FEW = 30
@@ -105,6 +106,7 @@ class Stored:
         error_field: The setting that the error is about, or ''.
         checkpoint: The step that a resume would continue from.
         step: Steps done according to the worker's status, even if the rows are missing.
+        kept: Its best evaluation, if it keeps the best checkpoint or may end early.
     """
 
     config: Mapping[str, Any]
@@ -114,6 +116,7 @@ class Stored:
     error_field: str = ""
     checkpoint: int | None = None
     step: int = 0
+    kept: Kept | None = None
 
 
 class Case(ABC):
@@ -154,6 +157,10 @@ class Case(ABC):
         """The verdict of a completed run."""
 
     def verdict(self) -> RunVerdict:
+        found = self._verdict()
+        return replace(found, evidence=(*self._kept(), *found.evidence))
+
+    def _verdict(self) -> RunVerdict:
         if self.state in {JobState.FAILED, JobState.CRASHED}:
             return self._broken()
         if self.state is JobState.COMPLETED and (self.training or self.stored.report):
@@ -240,6 +247,22 @@ class Case(ABC):
             Outcome.STOPPED, self.found.level, headline, action=Action.CHANGE, evidence=(self._path(),),
             advice=(*self.found.advice, self._going_on()), remedy=self.found.remedy,
         )  # fmt: skip
+
+    def _kept(self) -> tuple[str, ...]:
+        """Why a completed run did not take all its steps, and which step is its result, if either is special."""
+        kept, said = self.stored.kept, []
+        if kept is None:
+            return ()
+        if kept.ended is not None and self.state is JobState.COMPLETED:
+            times = "the last evaluation was" if kept.since == 1 else f"the last {kept.since} evaluations were"
+            said.append(
+                f"It ended early, after step {kept.ended} of {kept.planned}: {times} not better than that of step "
+                f"{kept.step}."
+            )
+        if kept.published:
+            so_far = "" if self.state is JobState.COMPLETED else " so far"
+            said.append(f"The result{so_far} is the adapter of step {kept.step}, the best evaluation.")
+        return tuple(said)
 
     def _also(self) -> tuple[tuple[str, ...], tuple[str, ...], Remedy | None]:
         """What a failed run's rows show besides the failure: evidence, advice, remedy."""

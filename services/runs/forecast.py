@@ -111,8 +111,12 @@ def _evaluation_time(rows: Sequence[MetricRow], config: Mapping[str, Any]) -> fl
     batch = (training.get("batch_size") or 1) * (training.get("gradient_accumulation_steps") or 1)
     samples = next((count for row in rows if (count := measure(row, "samples"))), 0.0)
     steps = [row for row in rows if row["phase"] == "training"][-RECENT:]
-    each = [measure(row, "time_generation") or measure(row, "step_time") or 0.0 for row in steps]
-    return fmean(each) * samples / batch
+    # A row says how many rows it took if a step may take more than its batch, as with packing.
+    each = [
+        (measure(row, "time_generation") or measure(row, "step_time") or 0.0) / (measure(row, "rows") or batch)
+        for row in steps
+    ]
+    return fmean(each) * samples
 
 
 def _section(config: Mapping[str, Any], name: str) -> Mapping[str, Any]:

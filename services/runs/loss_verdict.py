@@ -1,16 +1,16 @@
 """The verdict of a run without a reward, from its losses on training rows and on held-out rows.
 
-A loss is a mean over rows; the losses of single rows are not stored, so there is no interval for a difference. A
-change therefore counts only if it is large compared with what so few rows could show by chance
-(:func:`least_change`), and never if hardly any rows were held out. Training loss and held-out loss are not compared
-with each other: the training loss may not be cross-entropy, and each value is from different rows.
+A loss is a mean over rows. The worker compares the same rows in two evaluations, so a change has an interval
+(:mod:`core.training.evaluation.row_losses`): it counts if the interval does not contain 0. In rows without one, as
+older versions wrote them, it counts only if it is large compared with what so few rows could show by chance
+(:func:`least_change`). It never counts if hardly any rows were held out, or if it is too small to matter. Training loss
+and held-out loss are not compared with each other: the training loss may not be cross-entropy, and each value is from
+different rows.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from math import exp, sqrt
 from statistics import fmean, median
 
 from core.job import JobPhase, JobState
@@ -22,49 +22,12 @@ from core.readiness import FEW_LOSSES
 from core.statistics import decimals
 from services.runs.case import FEW, Action, Case, Outcome, RunVerdict, Stored, trend
 from services.runs.diagnosis import EARLY, LEAST, WINDOW, Change, Finding, Remedy, slower
+from services.runs.losses import SMALLEST, Point, in_words, least_change
 
-SPREAD = 0.3
-"""A change counts from this share of the loss over the square root of the rows: two standard errors, if the changes
-of single rows have a spread of 15% of the loss. The actual spread is unknown."""
-SMALLEST = 0.02
-"""Share of the loss below which a change never counts, however many rows there are."""
 KNOWN = 0.05
 """Nats per token below which little is left to learn: each token of the answers has a probability of about 95%."""
 GROWN = 10
 """A gradient is exploding from this many times its usual size."""
-
-
-@dataclass(frozen=True)
-class Point:
-    """A loss on the held-out rows.
-
-    Attributes:
-        step: Completed training steps.
-        loss: In nats per token.
-    """
-
-    step: int
-    loss: float
-
-
-def least_change(rows: int) -> float:
-    """The share of a loss by which two losses on the same rows must differ to count as different.
-
-    >>> round(least_change(8), 3), round(least_change(32), 3), least_change(10_000)
-    (0.106, 0.053, 0.02)
-    """
-    return max(SMALLEST, SPREAD / sqrt(max(1, rows)))
-
-
-def in_words(first: float, last: float) -> str:
-    """What a lower loss means for the answers; '' if the change is implausibly large.
-
-    >>> in_words(2.31, 1.12)
-    'on average, each token of the answers became 3.3 times as likely'
-    """
-    if first - last > 20:
-        return ""
-    return f"on average, each token of the answers became {decimals(exp(first - last), 1)} times as likely"
 
 
 class ByLoss(Case):
@@ -80,11 +43,7 @@ class ByLoss(Case):
         self.losses = [loss for row in training if (loss := measure(row, "loss")) is not None]
         self.trend = trend(self.losses) if self.losses else "flat"
         held = [row for row in rows if row.get("phase") == "evaluation"]
-        self.held = [
-            Point(int(step), loss)
-            for row in held
-            if (loss := measure(row, "loss")) is not None and (step := measure(row, "step")) is not None
-        ]
+        self.held = [point for row in held if (point := Point.of(row))]
         self.rows_held = int(min((measure(row, "samples") or 0 for row in held), default=0))
         self.lost = _not_finite(training, self.method.metrics)
         super().__init__(rows, state, stored, phase, training)
@@ -117,17 +76,25 @@ class ByLoss(Case):
         if len(self.held) < 2 or self.rows_held < FEW_LOSSES:
             return None
         low, last = self._lowest(), self.held[-1]
-        if not self._differs(low.loss, last.loss) or low.step <= self.held[0].step:
+        if not self._differs(low, last) or low.step <= self.held[0].step:
             return None
         after = [loss for row in self.training if row["step"] > low.step and (loss := measure(row, "loss")) is not None]
         if not after or trend(after) == "rising":
             return None
+        if (kept := self.stored.kept) and kept.published and self.state is JobState.COMPLETED:
+            return None  # The result is the adapter of the lowest loss.
         remedy = self._shorter(low.step)
+        keeping = Remedy("the best checkpoint kept", (self.seen.change("evaluation.keep_best", True),))
+        advice: tuple[str, ...] = (f"Start a new run with {remedy.words}.", "Or train on more rows.")
+        if kept and kept.published:
+            advice = (f"Stop it if you like: the adapter of step {kept.step} is kept.", *advice[1:])
+        elif self._possible(keeping):
+            advice = (*advice, "Early stopping and keeping the best checkpoint are in the evaluation settings.")
         return Finding(
             "watch",
             f"It is overfitting: the loss on {self._where()} was lowest at step {low.step} ({decimals(low.loss)}) "
             f"and has risen to {decimals(last.loss)} since, while the training loss has not.",
-            (f"Start a new run with {remedy.words}.", "Or train on more rows."),
+            advice,
             remedy,
         )
 
@@ -145,10 +112,9 @@ class ByLoss(Case):
             return self._with(*found, evidence=(self._path(),))
         if early := self._too_early():
             return early
-        first, last = (self.held[0].loss, self.held[-1].loss) if self._measured() else (0.0, 0.0)
-        if self._differs(first, last):
+        if self._measured() and self._differs(self.held[0], self.held[-1]):
             said = f"{self._from_to(self.held[0], self.held[-1])}."
-            if last < first:
+            if self.held[-1].loss < self.held[0].loss:
                 return self.say(
                     Outcome.UNDER_WAY, "good", f"It is learning: the loss on {self._where()} {said}",
                     evidence=(self._path(),), advice=("No action needed.",),
@@ -181,10 +147,10 @@ class ByLoss(Case):
         if self.rows_held < FEW_LOSSES:
             few = "one held-out row was" if self.rows_held == 1 else f"{self.rows_held} held-out rows were"
             return self._unclear(f"only {few} measured.", self._more_held_out())
-        first, last, low = self.held[0], self.held[-1], self._lowest()
-        back = self._differs(low.loss, last.loss) and low.step > first.step
+        first, last, low = self.held[0], self._result(), self._lowest()
+        back = self._differs(low, last) and low.step > first.step
         lowest = f"; it was lowest at step {low.step} ({decimals(low.loss)})" if back else ""
-        if self._differs(first.loss, last.loss):
+        if self._differs(first, last):
             said = f"the loss on {self._where()} {self._from_to(first, last)}"
             if last.loss < first.loss:
                 return self._learned(said, lowest)
@@ -194,6 +160,9 @@ class ByLoss(Case):
     def _unmoved(self, first: Point, last: Point, lowest: str) -> RunVerdict:
         """``lowest`` is the part of the sentence that says it was better in between, or ''."""
         values = f"from {decimals(first.loss)} to {decimals(last.loss)}"
+        if last.change:
+            low, high = (f"{'' if decimals(end).startswith('-') else '+'}{decimals(end)}" for end in last.change)
+            values += f" (95% interval of the change: {low} to {high})"
         hardly = abs(first.loss - last.loss) <= SMALLEST * max(first.loss, last.loss)
         how = "hardly changed" if hardly else "did not clearly change"
         moved = f"the loss on {self._where()} {how}, {values}{lowest}."
@@ -212,7 +181,8 @@ class ByLoss(Case):
 
     def _learned(self, said: str, lowest: str) -> RunVerdict:
         factor = in_words(self.held[0].loss, self.held[-1].loss)
-        meant = lowest or (f" ({factor})" if factor else "")
+        more = f"; {factor}" if said.endswith(")") else f" ({factor})"
+        meant = lowest or (more if factor else "")
         headline = f"It learned this: {said}{meant}."
         if not self.found:
             return self.say(
@@ -252,7 +222,10 @@ class ByLoss(Case):
 
     def _remedy(self, *wanted: Remedy) -> Remedy:
         """The first that changes only settings with an effect."""
-        return next(one for one in wanted if all(self.method.uses(change.path) for change in one.changes))
+        return next(one for one in wanted if self._possible(one))
+
+    def _possible(self, wanted: Remedy) -> bool:
+        return all(self.method.uses(change.path) for change in wanted.changes)
 
     def _slower(self) -> Remedy:
         return self._remedy(slower(self.seen), Remedy("other rows", step="dataset"))
@@ -300,18 +273,34 @@ class ByLoss(Case):
     def _lowest(self) -> Point:
         return min(self.held, key=lambda point: point.loss)
 
-    def _differs(self, first: float, last: float) -> bool:
-        least = max(0.01, least_change(self.rows_held) * max(first, last))
-        return self.rows_held >= FEW_LOSSES and abs(first - last) > least
+    def _result(self) -> Point:
+        """The measurement of the adapter that is the run's result: the last one, or the best if that was kept."""
+        kept = self.stored.kept
+        if kept and kept.published:
+            return next((point for point in reversed(self.held) if point.step == kept.step), self.held[-1])
+        return self.held[-1]
+
+    def _differs(self, one: Point, later: Point) -> bool:
+        """Whether a change since the first or the lowest measurement counts."""
+        gap, larger = abs(one.loss - later.loss), max(one.loss, later.loss)
+        if self.rows_held < FEW_LOSSES or gap <= max(0.01, SMALLEST * larger):
+            return False
+        interval = later.change if one is self.held[0] else later.rise
+        if interval is None:
+            return gap > least_change(self.rows_held) * larger
+        return interval[0] > 0 or interval[1] < 0
 
     def _where(self) -> str:
         return f"{self.rows_held} held-out rows"
 
     @staticmethod
     def _from_to(first: Point, last: Point) -> str:
-        """'fell from 2.31 to 1.12'."""
+        """'fell from 2.31 to 1.12', with the interval of the change if it is known."""
         how = "fell" if last.loss < first.loss else "rose"
-        return f"{how} from {decimals(first.loss)} to {decimals(last.loss)}"
+        ends = " to ".join(decimals(abs(end)) for end in sorted(last.change or (), key=abs))
+        known = last.change and (last.change[0] > 0 or last.change[1] < 0)
+        interval = f", by {ends} (95% interval)" if known else ""
+        return f"{how} from {decimals(first.loss)} to {decimals(last.loss)}{interval}"
 
     def _ends(self) -> tuple[float, float]:
         """Mean training loss of the first and of the latest steps."""

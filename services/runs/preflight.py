@@ -21,6 +21,7 @@ from core.data.prompts import conversation, warm_up_target
 from core.data.rows import map_rows, split_rows
 from core.dataset import Row
 from core.errors import Conflict, InvalidConfig, InvalidInput, TunesmithError
+from core.job_dir import read_json
 from core.methods import Need, method
 from core.model import DEMO_MODEL, local_folder
 from core.pace import Tokens
@@ -143,6 +144,7 @@ class Preflight:
             loopholes=tried.warnings if tried else (),
             unchecked=tried.unchecked if tried else "",
             asked=bool(tried and tried.asked),
+            model_type="" if "model" in without else self._model_type(config),
         )
 
     def _rows(self, config: RunConfig, without: frozenset[str]) -> tuple[RowFacts | None, tuple[str, str] | None]:
@@ -296,6 +298,11 @@ class Preflight:
             return known
         folder = self._model_folder(config)
         return (weight_bytes(folder, 1) / 1e9 or None) if folder else None
+
+    def _model_type(self, config: RunConfig) -> str:
+        folder = self._model_folder(config)
+        found = (read_json(folder / "config.json") or {}).get("model_type") if folder else None
+        return found if isinstance(found, str) else ""
 
     def _model_folder(self, config: RunConfig) -> Path | None:
         try:

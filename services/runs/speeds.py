@@ -10,7 +10,7 @@ from core.config import RunConfig, parse
 from core.errors import InvalidConfig
 from core.methods import Need, method
 from core.model import Device
-from core.pace import Pace, Tokens, run_seconds, step_seconds, work
+from core.pace import Pace, Tokens, comparable, run_seconds, step_seconds, work
 from core.rewards import resolve
 from core.speed import Speed, rough_seconds
 from services.forms.labels import model_title
@@ -65,7 +65,11 @@ class Speeds:
         self._configs: dict[str, RunConfig | None] = {}
 
     def estimate(
-        self, config: RunConfig, rows: int | None, checked: tuple[RunConfig, dict[str, Any]] | None = None
+        self,
+        config: RunConfig,
+        rows: int | None,
+        checked: tuple[RunConfig, dict[str, Any]] | None = None,
+        tokens: Tokens | None = None,
     ) -> Estimate | None:
         """How long a run takes here; None without comparable measurements.
 
@@ -73,25 +77,30 @@ class Speeds:
             config: The run's configuration.
             rows: The dataset's row count, if known.
             checked: Configuration and figures of the latest check before training.
+            tokens: The dataset's lengths, if known; with packing, a step's rows depend on them.
         """
         parameters = self._parameters(config)
         if parameters is None:
             return None
         if checked and _alike(checked[0], config) and checked[1].get("seconds_per_step"):
             pace = Pace(checked[0], parameters, checked[1]["seconds_per_step"])
-            return self._from(pace, config, parameters, rows, "Measured by the check before training.")
-        paces = self._paces(config)
+            return self._from(pace, config, parameters, rows, tokens, "Measured by the check before training.")
+        paces = [pace for pace in self._paces(config) if comparable(pace.config, config, tokens)]
         same = [pace for pace in paces if _alike(pace.config, config)]
-        wanted = work(config, parameters)
-        near = min(same or paces, key=lambda pace: _ratio(work(pace.config, pace.parameters), wanted), default=None)
-        if near is None or _ratio(work(near.config, near.parameters), wanted) > FARTHEST:
+        wanted = work(config, parameters, tokens)
+
+        def apart(pace: Pace) -> float:
+            return _ratio(work(pace.config, pace.parameters, tokens), wanted)
+
+        near = min(same or paces, key=apart, default=None)
+        if near is None or apart(near) > FARTHEST:
             return None
         words = (
             "Based on earlier runs of this model on this machine."
             if same
             else f"Scaled from a run of {model_title(near.config.model.name)} on this machine."
         )
-        return self._from(near, config, parameters, rows, words)
+        return self._from(near, config, parameters, rows, tokens, words)
 
     def rough(self, config: RunConfig, rows: int | None, tokens: Tokens) -> Estimate | None:
         """How long it takes going by this machine's speed alone, if nothing comparable was measured.
@@ -114,8 +123,10 @@ class Speeds:
         measures = "Check before training" if checked else "Your first run"
         return Estimate(found[0], f"Rough, based on this machine's speed. {measures} measures it.", found[1])
 
-    def _from(self, pace: Pace, config: RunConfig, parameters: float, rows: int | None, words: str) -> Estimate | None:
-        seconds = run_seconds(config, step_seconds(pace, config, parameters), rows)
+    def _from(
+        self, pace: Pace, config: RunConfig, parameters: float, rows: int | None, tokens: Tokens | None, words: str
+    ) -> Estimate | None:
+        seconds = run_seconds(config, step_seconds(pace, config, parameters, tokens), rows, tokens)
         return None if seconds is None else Estimate(seconds, words)
 
     def _paces(self, config: RunConfig) -> list[Pace]:

@@ -13,6 +13,7 @@ from core.errors import TunesmithError
 from core.evaluation import RunEvaluation
 from core.job_dir import JobDir, read_model
 from core.job_rows import MetricRow
+from core.kept import Kept
 from core.rewards import maximum
 from services.jobs.readings import Readings
 from services.runs.verdict import Outcome, RunVerdict, Stored, merge, verdict
@@ -34,12 +35,12 @@ class Verdicts:
     def of(self, run: RunView) -> RunVerdict:
         """The verdict of one run. Damaged or missing files count as empty."""
         run_dir = JobDir(self._outputs / run.session_id)
-        files = (run_dir.metrics, run_dir.evaluation, run_dir.config, run_dir.status)
+        files = (run_dir.metrics, run_dir.evaluation, run_dir.config, run_dir.kept, run_dir.status)
         stamp = (
             run.job.status,
             run.job.error,
             run.job.checkpoint_step,
-            *map(_stamp, files[: 4 if run.job.error else 3]),
+            *map(_stamp, files[: 5 if run.job.error else 4]),
         )
         before = self._kept.get(run.session_id)
         if before is None or before[0] != stamp:
@@ -59,6 +60,7 @@ def _judged(run: RunView, run_dir: JobDir, rows: Sequence[MetricRow]) -> RunVerd
         error_field=status.error_field if status and run.job.error else "",
         checkpoint=run.job.checkpoint_step,
         step=run.job.step,
+        kept=read_model(run_dir.kept, Kept),
     )
     try:
         return verdict(merge(rows), run.job.state, stored, run.job.phase)

@@ -16,7 +16,7 @@ import core.rewards
 from core.config import DatasetSection, RunConfig, parse
 from core.data.arithmetic import SOURCE as SUMS
 from core.errors import InvalidConfig, TunesmithError
-from core.methods import Method, Need
+from core.methods import Method, Need, method
 from core.model import DEMO_MODEL
 from core.pace import Tokens
 from core.probe import proposal
@@ -208,7 +208,8 @@ class Snapshot:
         except InvalidConfig:
             return None
         rows, speeds = self.draft.page("configuration").get("rows"), self._sources.speeds
-        known = speeds.estimate(wanted, rows, self._checked)
+        packs = method(wanted.method).packs(wanted)
+        known = speeds.estimate(wanted, rows, self._checked, self._tokens if packs else None)
         return known or (speeds.rough(wanted, rows, self._tokens) if self._tokens else None)
 
     @cached_property

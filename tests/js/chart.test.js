@@ -170,3 +170,30 @@ test('keys zoom around the current step, and 0 shows everything', () => {
   press('0', { ctrlKey: true })
   assert.equal(heard.length, 3)
 })
+
+test('a marked step has its word on the side with room', () => {
+  const chart = made([REWARD], { turn: { at: (rows) => rows.step, word: 'here' } })
+  const texts = []
+  const lines = []
+  const ctx = {
+    save() {},
+    restore() {},
+    beginPath() {},
+    stroke() {},
+    moveTo: (x) => lines.push(x),
+    lineTo() {},
+    measureText: () => ({ width: 60 }),
+    fillText: (text, x) => texts.push([text, ctx.textAlign, x]),
+  }
+  globalThis.devicePixelRatio = 1
+  const plot = { ctx, bbox: { left: 0, top: 20, width: 100, height: 50 }, valToPos: (x) => x * 10 }
+  for (const step of [2, 9, null, 30]) {
+    chart.frame = { all: { step } }
+    chart.turn(plot)
+  }
+  assert.deepEqual(lines, [20, 90], 'nothing is marked outside the visible range')
+  assert.deepEqual(texts, [
+    ['here', 'left', 24],
+    ['here', 'right', 86],
+  ])
+})

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { Rows, frame } from '../../static/js/lib/run_frame.js'
+import { Rows, frame, turning } from '../../static/js/lib/run_frame.js'
 
 const warm = (step) => ({ phase: 'warm_up', step })
 const trained = (step, more = {}) => ({ phase: 'training', step, ...more })
@@ -37,4 +37,18 @@ test('an evaluation shares its position with the step before it', () => {
   assert.deepEqual(evaluations, [2])
   assert.equal(rows[1].evaluation.when, 'end')
   assert.equal(rows[1].phase, 'training')
+})
+
+test('the lowest held-out value is marked only while the latest one is clearly higher', () => {
+  const keys = { key: 'value', rise: 'clear' }
+  const at = (step, value, clear) => ({ phase: 'evaluation', step, row: step, value, clear })
+  const before = at(0, 3)
+  assert.equal(turning([], keys), null)
+  assert.equal(turning([before], keys), null)
+  assert.equal(turning([before, at(5, 2, -1.2), at(10, 2.5, 0.1)], keys), 5)
+  assert.equal(turning([at(10, 2.5, 0.1), before, trained(7, { value: 1 }), at(5, 2, -1.2)], keys), 5)
+  assert.equal(turning([before, at(5, 2, -1.2), at(10, 2.1, -0.1)], keys), null, 'within the noise')
+  assert.equal(turning([before, at(5, 2, -1), at(10, 2.5, 0.1), at(15, 1.9, -0.3)], keys), null, 'it fell again')
+  assert.equal(turning([at(0, 1), at(5, 2, 0.5)], keys), null, 'nothing was learned')
+  assert.equal(turning([before, at(5, 2), at(10, 2.5)], keys), null, 'an older run has no intervals')
 })

@@ -16,6 +16,8 @@ from core.data.pipeline import prepare_rows
 from core.data.rows import map_rows, split_rows
 from core.data.sources import load_rows
 from core.errors import TunesmithError
+from core.job_dir import JobDir
+from core.methods.sft import SftSection
 from core.model import Device
 from core.rewards import compose, markers_of
 from core.settings import Home
@@ -28,6 +30,7 @@ from core.training.arguments import (
     unsloth_lora_arguments,
     warm_up_arguments,
 )
+from core.training.evaluation.best import Best
 from core.training.evaluation.held_out import Evaluation
 from core.training.methods import trainer_of
 from core.training.methods.dpo import dpo_arguments
@@ -360,6 +363,7 @@ FIELDS: dict[str, Entry] = {
     "dpo.beta": ({"method": "dpo", **PAIRED}, 0.5, dpo("beta")),
     "sft.loss_type": (SFT, "dft", sft("loss_type")),
     "sft.neftune_noise_alpha": (SFT, 5.0, sft("neftune_noise_alpha")),
+    "sft.packing": (SFT, True, lambda config: config.own(SftSection).packing),  # read by train(); see test_packing
     "reward.type": ({}, {"type": "preset", "preset_name": "arithmetic"}, paid),
     "reward.preset_name": (
         {"reward": {"type": "preset", "preset_name": "arithmetic"}}, {"type": "preset", "preset_name": "math"}, paid
@@ -386,6 +390,8 @@ FIELDS: dict[str, Entry] = {
     "evaluation.holdout_fraction": ({}, 0.3, held_out),
     "evaluation.max_rows": ({}, 2, held_out),
     "evaluation.every_steps": ({}, 7, evaluations),
+    "evaluation.early_stop": ({}, 3, lambda config: Best(config, JobDir(Path("/tmp/run"))).patience),
+    "evaluation.keep_best": ({}, True, lambda config: Best(config, JobDir(Path("/tmp/run"))).keeps),
     "evaluation.max_prompts": ({}, 3, lambda config: Evaluation.chosen(list(range(50)), config)),
 }  # fmt: skip
 

@@ -11,6 +11,7 @@ from datasets import Dataset
 from trl import SFTConfig, SFTTrainer
 
 from core.config import parse
+from core.data.prompts import warm_up_target
 from core.job import JobState
 from core.job_dir import JobDir
 from core.model import Device
@@ -20,6 +21,7 @@ from core.training.job.status import Status
 from core.training.method_rows import prepare
 from core.training.methods.examples import reference_examples
 from core.training.methods.sft import sft_arguments
+from core.training.methods.trl import EpochSampler
 from core.training.models.load import load_for_training
 from tests.training.worker_runs import SFT, changed, make_run, rows, work
 
@@ -73,6 +75,40 @@ def test_the_losses_are_those_of_a_bare_script(models: Home, monkeypatch: pytest
     monkeypatch.setattr(trainer, "_get_train_sampler", lambda *_: order)
     monkeypatch.setattr(trainer, "log", lambda logs, *_: seen.append(logs["loss"]) if "loss" in logs else None)
     trainer.train()
+    assert seen == pytest.approx(ours, abs=1e-4)
+
+
+def test_the_losses_are_those_of_stock_trl_from_the_same_text(models: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten steps over two epochs, where TRL gets text and does everything else itself: tokens, labels, batches, updates.
+
+    Equal on both sides: the model with its adapter (same seed), float32, the rows as rendered prompt and answer, the
+    shared arguments (learning rate, schedule, batch size, clipping), and the order of the rows, which the job draws
+    from seed and epoch. TRL ends an answer with the end-of-sequence token; a chat template that writes more after it,
+    such as a line break, would be trained to write that, too.
+    """
+    config = changed(SFT, training__max_steps=10, training__batch_size=2, evaluation__holdout_fraction=0)
+    run = make_run(models, "sft-trl-ours", config)
+    assert work(run, monkeypatch, models) == JobState.COMPLETED
+    ours = [row["loss"] for row in rows(run, "training")]
+
+    bare = make_run(models, "sft-trl-stock", config)
+    whole = parse(config)
+    loaded = load_for_training(whole, CPU, models)
+    data = prepare(whole, loaded.tokenizer, bare, models, Status(bare))
+    texts = [
+        {"prompt": one.prompt, "completion": warm_up_target(one.row, whole.dataset, one.opened)} for one in data.train
+    ]
+    seen: list[float] = []
+    arguments = {**trainer_arguments(whole, CPU, bare.checkpoints), "max_length": 96, "save_strategy": "no"}
+    trainer = SFTTrainer(
+        model=loaded.model, args=SFTConfig(**arguments), train_dataset=Dataset.from_list(texts),
+        processing_class=loaded.tokenizer,
+    )  # fmt: skip
+    order = EpochSampler(torch.utils.data.RandomSampler(trainer.train_dataset), whole.training.seed)
+    monkeypatch.setattr(trainer, "_get_train_sampler", lambda *_: order)
+    monkeypatch.setattr(trainer, "log", lambda logs, *_: seen.append(logs["loss"]) if "loss" in logs else None)
+    trainer.train()
+    assert len(seen) == 10
     assert seen == pytest.approx(ours, abs=1e-4)
 
 

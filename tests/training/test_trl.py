@@ -32,7 +32,7 @@ def test_every_method_that_can_be_chosen_has_a_trainer(key: str) -> None:
 
 def series(run: JobDir) -> list[dict[str, Any]]:
     """The training rows without timings."""
-    clocks = {"row", "attempt", "time", "step_time"}
+    clocks = {"row", "attempt", "time", "step_time", "tokens_per_second"}
     return [{name: value for name, value in row.items() if name not in clocks} for row in rows(run, "training")]
 
 
@@ -53,6 +53,7 @@ def test_stopped_and_resumed_it_is_the_run_that_was_never_stopped(
     adapters = [load_file(run.adapter / "adapter_model.safetensors") for run in (whole, halves)]
     assert all(bool((adapters[0][name] == adapters[1][name]).all()) for name in adapters[0])
     named = {"phase", "step", "loss", "epoch", "grad_norm", "learning_rate", "entropy", "token_accuracy"}
+    named |= {"tokens", "rows"}
     assert set(series(whole)[-1]) == named
     moments = [(row["when"], row["step"]) for row in rows(halves, "evaluation")]
     assert moments == [("before", 0), ("interval", 3), ("end", 6)]

@@ -6,6 +6,7 @@ import ast
 import re
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,7 +20,8 @@ from core.metrics import METRICS, SOURCES, metric, named
 from core.rewards import Spent
 from core.settings import PROJECT
 from pages.glossary import GLOSSARY
-from pages.runs.charts import charts, columns_of
+from pages.runs.charts import TurnView, charts, columns_of
+from pages.runs.overview import tiles_of
 from tests.support.fake_worker import Fake
 
 KEYS = {one.key for one in METRICS}
@@ -120,6 +122,27 @@ def test_every_chart_has_its_lines() -> None:
     assert [(line.key, line.held_out) for line in reward.lines] == [("reward", False), ("reward", True)]
     assert [line.label for line in length.lines] == ["mean", "shortest", "longest"]
     assert length.unit == "tokens"
+
+
+def test_the_lowest_held_out_loss_can_be_marked() -> None:
+    """From the interval of the rise after it; a metric of evaluations alone has no training line."""
+    [learning, *_] = charts(None, named(["loss", "perplexity"]))
+    loss, perplexity = learning.charts
+    assert loss.turn == TurnView("loss", "loss_rise_low", "Held-out loss rises from here")
+    assert perplexity.turn is None
+    assert [(line.key, line.held_out) for line in perplexity.lines] == [("perplexity", True)]
+
+
+def test_a_tile_shows_what_evaluations_alone_measure() -> None:
+    """Training rows lack it, and that does not hide it."""
+    rows: list[Any] = [
+        {"row": 1, "phase": "evaluation", "step": 0, "loss": 2.0, "perplexity": 7.4},
+        {"row": 2, "phase": "evaluation", "step": 1, "loss": 1.0, "perplexity": 2.7},
+        {"row": 3, "phase": "training", "step": 2, "loss": 1.5},
+    ]
+    tiles = {tile.key: tile for tile in tiles_of(named(["loss", "perplexity"]), rows, None)}
+    assert (tiles["perplexity"].value, tiles["perplexity"].change) == ("2.70", "\u22124.70 since the start")
+    assert tiles["heldout"].value == "1"
 
 
 def test_a_method_has_charts_of_its_own_metrics() -> None:

@@ -87,11 +87,15 @@ class Evaluation:
             step: Completed steps.
             max_steps: Steps of the run; after the last one, no interval evaluation is due.
         """
+        if self.due(step, max_steps):
+            self.once("interval", step)
+
+    def due(self, step: int, max_steps: int) -> bool:
+        """Whether :meth:`at_interval` would evaluate."""
         every = self.every or max(1, max_steps // 2)
         due = step - step % every
         made = any(when == "interval" and at >= due for when, at in self.done)
-        if 0 < due <= step < max_steps and not made:
-            self.once("interval", step)
+        return 0 < due <= step < max_steps and not made
 
     def once(self, when: str, step: int) -> None:
         """Evaluate unless an earlier attempt has, or a stop is pending.

@@ -13,16 +13,16 @@ log = logging.getLogger("tunesmith")
 
 
 def compare_run(run: JobDir, config: RunConfig, best: float, step: int) -> None:
-    """Write ``evaluation.json``: the held-out answers before the first step compared with those at the end.
+    """Write ``evaluation.json``: the held-out answers before the first step compared with those of the result.
 
     Without held-out rows there is nothing to compare and no file. After a resume it writes the same file, because it
     reads ``completions.jsonl``.
 
     Args:
         best: The highest possible reward.
-        step: The last training step.
+        step: The result's training step, usually the last one.
     """
-    pairs = run_pairs(iter_rows(run.completions, is_group), best)
+    pairs = run_pairs(iter_rows(run.completions, is_group), best, step)
     report = paired_report(pairs, first="the base model", second="the trained model", seed=config.training.seed)
     if report is None:
         return

@@ -22,7 +22,8 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerBa
 from core.config import RunConfig, parse
 from core.errors import Conflict, InvalidInput, NotFound, Unavailable
 from core.export import ExportSpec
-from core.job_dir import JobDir, read_json, step_of
+from core.job_dir import JobDir, read_json, read_model, step_of
+from core.kept import Kept
 from core.model import Device, typed_path
 from core.settings import Home
 from core.training.job import checkpoint
@@ -91,7 +92,10 @@ def _of_session(spec: ExportSpec, home: Home) -> Origin:
     config = parse(session.whole_config()["config"])
     adapter = adapter_folder(session) if spec.checkpoint is None else _checkpoint(session, spec.checkpoint)
     status = session.read_status()
-    step = spec.checkpoint if spec.checkpoint is not None else (status.checkpoint_step if status else None)
+    kept = read_model(session.kept, Kept)
+    # The published adapter is that of the best evaluation, or of the latest checkpoint.
+    published = kept.step if kept and kept.published else status.checkpoint_step if status else None
+    step = spec.checkpoint if spec.checkpoint is not None else published
     revision = spec.revision or config.model.revision
     base = spec.base or config.model.name
     return Origin(adapter, base, sixteen_bit(base, revision, home), revision, session, config, step)

@@ -171,6 +171,23 @@ def mean_loss(model: Any, batches: Sequence[Batch], loss: LossFunction = cross_e
     return sum(mean * (count / learned) for mean, count in means)
 
 
+def row_losses(
+    model: Any, examples: Sequence[Example], *, pad: int, loss: LossFunction = cross_entropy
+) -> list[tuple[float, int]]:
+    """Each row's sum of a loss over its learned tokens, and their number; without dropout and gradients.
+
+    One row at a time, because a loss function returns the mean over a whole batch. Rows of different lengths then
+    need no padding either.
+    """
+    found = []
+    with evaluating(model), torch.no_grad():
+        for example in examples:
+            batch = Batch.of([example], pad=pad, device=model.device)
+            mean = float(loss(model, batch)) if batch.learned else 0.0
+            found.append((mean * batch.learned, batch.learned))
+    return found
+
+
 def optimizer_step(optimizer: Any, *, max_grad_norm: float = math.inf, scheduler: Any = None) -> float:
     """Update the parameters with the accumulated gradients, and clear these.
 

@@ -1,14 +1,17 @@
 """Supervised fine-tuning with TRL: cross-entropy on the answer's tokens, with the guarantees of all jobs.
 
 The rows are tokenized here, by the functions that the preview and the warm-up use, so TRL's own dataset preparation
-is not needed. Not supported: packing.
+is not needed. With packing, a row of the trainer's dataset is a sequence with several of ours
+(:mod:`core.training.methods.packing`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from datasets import Dataset
 from torch import Tensor
 from trl import SFTConfig, SFTTrainer
@@ -18,9 +21,11 @@ from core.methods.sft import SftSection
 from core.model import Device
 from core.training.arguments import known_to, trainer_arguments
 from core.training.evaluation.held_out import Measure
+from core.training.evaluation.row_losses import RowLosses
 from core.training.method_rows import Item, encode
 from core.training.methods.examples import end_of_turn, reference_examples
-from core.training.methods.loop import Batch, Example, mean_loss, micro_batches
+from core.training.methods.loop import Batch, Example, row_losses
+from core.training.methods.packing import PackCollator, check, columns, packs
 from core.training.methods.training_job import TrainingJob
 from core.training.methods.trl import JobTrainer
 
@@ -29,6 +34,23 @@ class Trainer(JobTrainer, SFTTrainer):
     """TRL's trainer for rows that are already tokenized."""
 
     title = "Training (SFT)"
+    _tokens, _rows = 0, 0
+    """Of the step in progress."""
+
+    def training_step(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Tensor:
+        """Count what a micro-batch contains. TRL's own count includes the padding of packed rows."""
+        tokens, rows = contents(inputs)
+        self._tokens += tokens
+        self._rows += rows
+        loss: Tensor = super().training_step(model, inputs, *args, **kwargs)
+        return loss
+
+    def row(self, step: int, logs: Mapping[str, Any]) -> dict[str, Any]:
+        """TRL's metrics, and how much the step took."""
+        tokens, rows = self._tokens, self._rows
+        self._tokens, self._rows = 0, 0
+        speed = tokens / logs["step_time"]
+        return {**super().row(step, logs), "tokens": tokens, "tokens_per_second": speed, "rows": rows}
 
 
 def train(job: TrainingJob) -> None:
@@ -45,13 +67,51 @@ def train(job: TrainingJob) -> None:
         evaluation,
         model=job.loaded.model,
         args=SFTConfig(**sft_arguments(job.config, job.device, job.run.checkpoints)),
-        train_dataset=Dataset.from_list([{"input_ids": one.ids, "labels": one.labels} for one in rows]),
         processing_class=job.loaded.tokenizer,
+        **(packed(job, rows) if job.config.own(SftSection).packing else unpacked(rows)),
     )
     if job.resume is None:
         evaluation.once("before", 0)
     job.stop_between_phases()
     evaluation.once("end", trainer.run())
+
+
+def unpacked(rows: list[Example]) -> dict[str, Any]:
+    """The trainer's data with a row per sequence."""
+    return {"train_dataset": Dataset.from_list([{"input_ids": one.ids, "labels": one.labels} for one in rows])}
+
+
+def packed(job: TrainingJob, rows: list[Example]) -> dict[str, Any]:
+    """The trainer's data with several rows per sequence.
+
+    Raises:
+        InvalidInput: The model mixes packed rows.
+    """
+    check(job.loaded.model, rows)
+    training = job.config.training
+    sequences = packs(rows, training.max_sequence_length, training.seed)
+    share = sum(len(one.ids) for one in rows) / (len(sequences) * training.max_sequence_length)
+    job.status.note(
+        f"Packing: {len(rows)} rows in {len(sequences)} sequences, {share:.0%} full. A step takes "
+        f"{training.batch_size * training.gradient_accumulation_steps} sequences."
+    )
+    return {
+        "train_dataset": Dataset.from_list([columns(one) for one in sequences]),
+        "data_collator": PackCollator(int(job.loaded.tokenizer.pad_token_id)),
+    }
+
+
+def contents(inputs: Mapping[str, Any]) -> tuple[int, int]:
+    """Tokens without padding, and rows, of a batch: padded rows, or packed ones without a mask.
+
+    Packed rows have at least two tokens; one alone would count as padding.
+    """
+    if "attention_mask" in inputs:
+        return int(inputs["attention_mask"].sum()), len(inputs["attention_mask"])
+    starts = inputs["position_ids"] == 0
+    # A padding token is at position 0, like a row's first one, and is followed by another one or by nothing.
+    alone = starts & torch.nn.functional.pad(starts[:, 1:], (0, 1), value=True)
+    return int((~alone).sum()), int((starts & ~alone).sum())
 
 
 def sft_arguments(config: RunConfig, device: Device, folder: Path) -> dict[str, Any]:
@@ -108,14 +168,13 @@ def answer_loss(model: Any, batch: Batch) -> Tensor:
 
 
 def held_out_loss(job: TrainingJob) -> Measure:
-    """The mean cross-entropy over the answers' tokens of the held-out rows, in nats."""
-    rows, tokenizer = examples(job, job.held_out), job.loaded.tokenizer
+    """The mean cross-entropy over the answers' tokens of the held-out rows, in nats, and its change."""
+    rows, known = examples(job, job.held_out), RowLosses(job.run, job.config.training.seed)
+    pad = int(job.loaded.tokenizer.pad_token_id)
 
     def measure(when: str, step: int) -> bool:
-        size = job.config.training.batch_size
-        batches = micro_batches(rows, size, pad=int(tokenizer.pad_token_id), device=job.loaded.model.device)
-        loss = mean_loss(job.loaded.model, batches, answer_loss)
-        job.reporter.row("evaluation", step, {"when": when, "loss": loss, "samples": len(rows)})
+        losses = row_losses(job.loaded.model, rows, pad=pad, loss=answer_loss)
+        job.reporter.row("evaluation", step, {"when": when, **known.measured(when, step, losses)})
         return True
 
     return measure

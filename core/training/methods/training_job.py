@@ -12,6 +12,7 @@ from core.job_dir import JobDir
 from core.model import Device
 from core.rewards import Scorer, compose, markers_of, maximum
 from core.settings import Home
+from core.training.evaluation.best import Best
 from core.training.evaluation.held_out import AnswersByReward, Evaluation, Measure
 from core.training.evaluation.run_report import compare_run
 from core.training.job.reporter import Reporter
@@ -95,8 +96,15 @@ class TrainingJob:
         return Evaluation(len(self.held_out), measure, self.config, self.run, self.status)
 
     def compare_held_out(self, step: int) -> None:
-        """Write the paired report of the held-out answers before the first step and after the last, ``step``."""
-        compare_run(self.run, self.config, self.best, step)
+        """Write the paired report of the held-out answers before the first step and those of the result.
+
+        Args:
+            step: The last one. The result may be an earlier one, the best.
+        """
+        best = Best(self.config, self.run)
+        best.follow(self.loaded.tokenizer)
+        kept = best.published()
+        compare_run(self.run, self.config, self.best, kept.step if kept else step)
 
     def stop_between_phases(self) -> None:
         """End here if a stop was requested.

@@ -37,6 +37,7 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerContr
 from core.job import JobPhase
 from core.job_dir import step_of
 from core.metrics import SOURCES
+from core.training.evaluation.best import Best
 from core.training.evaluation.held_out import Evaluation
 from core.training.job import checkpoint
 from core.training.job.status import Stopped
@@ -93,6 +94,7 @@ class JobTrainer(Trainer):
 
     def __init__(self, job: TrainingJob, evaluation: Evaluation, **kwargs: Any) -> None:
         self.job, self.evaluation = job, evaluation
+        self.best = Best(job.config, job.run)
         super().__init__(**kwargs)
         # Added because of disable_tqdm; prints every row as a dictionary into the log.
         self.remove_callback(PrinterCallback)
@@ -112,10 +114,36 @@ class JobTrainer(Trainer):
         resume = self.job.resume
         if resume:
             self.load_extra(resume)
-        self.train(resume_from_checkpoint=str(resume) if resume else None)
+        try:
+            self.train(resume_from_checkpoint=str(resume) if resume else None)
+        except _EndsEarly:
+            return self._ended_early()
         done, planned = int(self.state.global_step), int(self.state.max_steps)
         if done < planned:
             raise Stopped(f"Stopped after step {done} of {planned}. Resume continues from step {self._saved_step()}.")
+        return done
+
+    def evaluate_between_steps(self) -> None:
+        """Evaluate if it is due.
+
+        Raises:
+            _EndsEarly: The evaluations have not improved for as long as configured.
+        """
+        before = len(self.evaluation.done)
+        self.evaluation.at_interval(self.state.global_step, self.state.max_steps)
+        resumed = self.job.resume is not None and self.state.global_step == step_of(self.job.resume)
+        # A resumed run may have been killed between the evaluation and what follows from it.
+        if len(self.evaluation.done) == before and not resumed:
+            return
+        # A requested stop comes first; the resumed run then ends early.
+        if self.best.follow(self.processing_class) and not self.job.status.stop_asked:
+            raise _EndsEarly
+
+    def _ended_early(self) -> int:
+        done, planned = int(self.state.global_step), int(self.state.max_steps)
+        self.best.ended(self.processing_class, done, planned)
+        # Pages show the progress as complete, and the time left is that of the last evaluation.
+        self.job.status.update(step=done, max_steps=done)
         return done
 
     # For a method to override
@@ -162,7 +190,8 @@ class JobTrainer(Trainer):
             self.save_extra(folder)
         # Only complete checkpoints are announced: status, then the published adapter, then pruning.
         self.job.status.update(checkpoint_step=step)
-        checkpoint.publish_adapter(run, target, self.processing_class)
+        if not self.best.published():
+            checkpoint.publish_adapter(run, target, self.processing_class)
         checkpoint.prune(run, self.args.save_total_limit)
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
@@ -175,6 +204,10 @@ class JobTrainer(Trainer):
         """The step of the latest checkpoint, 0 if there is none."""
         saved = checkpoint.latest(self.job.run)
         return step_of(saved) if saved else 0
+
+
+class _EndsEarly(Exception):
+    """Leaves the trainer's loop before a step: its own flag is looked at only after the next one."""
 
 
 class Progress(TrainerCallback):
@@ -208,11 +241,18 @@ class Progress(TrainerCallback):
         makes up for the missed evaluation. The random states of a checkpoint are restored just before
         (``_load_rng_state``), and the evaluation restores them as well.
         """
-        self._trainer.evaluation.at_interval(state.global_step, state.max_steps)
+        self._trainer.evaluate_between_steps()
         self._started = time.perf_counter()
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """A stop ends the loop here, with a checkpoint unless it is immediate."""
+        """A stop ends the loop here, with a checkpoint unless it is immediate.
+
+        A step that is evaluated next has a checkpoint if the evaluations decide about the run's result. It is saved
+        here, before the next epoch's first draw of random numbers, so that a resume from it is exact.
+        """
+        evaluation = self._trainer.evaluation
+        if self._trainer.best.wanted and evaluation.rows and evaluation.due(state.global_step, state.max_steps):
+            control.should_save = True
         self._stop_if_asked(control)
 
     def on_log(

@@ -21,9 +21,10 @@ export function smooth(values, weight, phases) {
   })
 }
 
-// definition: { title, unit, axis, share, series, marks, range? }, where one of the series is
+// definition: { title, unit, axis, share, series, marks, range?, turn? }, where `turn` marks a step with a word:
+//   { at(rows): step or null, word }, and one of the series is
 //   { label, values(row), colour: '--c1', points?, plain?, band?(row): [low, high] }
-// frame: { xs, rows, warmUp, evaluations, label(x), word(x) }
+// frame: { xs, all, rows, warmUp, evaluations, label(x), word(x) }
 // look: { weight, log, zoom }: smoothing weight, logarithmic y-axis, [low, high] of x or null
 // hears: { point(index), zoom([low, high] or null) }: user input by keyboard and dragging
 export class Chart {
@@ -159,7 +160,7 @@ export class Chart {
       },
       hooks: {
         drawClear: [(plot) => this.shade(plot)],
-        draw: [(plot) => this.name(plot)],
+        draw: [(plot) => this.name(plot), (plot) => this.turn(plot)],
         setCursor: [(plot) => this.say(plot.cursor.idx ?? null)],
         setSelect: [(plot) => this.select(plot)],
       },
@@ -219,6 +220,28 @@ export class Chart {
     Object.assign(ctx, { font: `${11 * unit}px system-ui, sans-serif`, textAlign: 'left', textBaseline: 'bottom' })
     ctx.fillStyle = style('--muted')
     ctx.fillText('Warm-up', warm.left, bbox.top - 4 * unit)
+    ctx.restore()
+  }
+
+  // A step at which something begins, with a word beside the line: on its left where the right has no room.
+  turn(plot) {
+    const step = this.definition.turn?.at(this.frame.all) ?? null
+    if (step === null) return
+    const { ctx, bbox } = plot
+    const unit = devicePixelRatio
+    const at = plot.valToPos(step, 'x', true)
+    if (at < bbox.left || at > bbox.left + bbox.width) return
+    ctx.save()
+    Object.assign(ctx, { strokeStyle: style('--queued'), fillStyle: style('--text'), lineWidth: 1.5 * unit })
+    ctx.beginPath()
+    ctx.moveTo(at, bbox.top - 14 * unit)
+    ctx.lineTo(at, bbox.top + bbox.height)
+    ctx.stroke()
+    Object.assign(ctx, { font: `${11 * unit}px system-ui, sans-serif`, textBaseline: 'bottom' })
+    const { word } = this.definition.turn
+    const fits = at + 4 * unit + ctx.measureText(word).width <= bbox.left + bbox.width
+    ctx.textAlign = fits ? 'left' : 'right'
+    ctx.fillText(word, at + (fits ? 4 : -4) * unit, bbox.top - 4 * unit)
     ctx.restore()
   }
 

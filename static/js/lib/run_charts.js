@@ -4,7 +4,7 @@ import { pageData } from './api.js'
 import { Chart } from './chart.js'
 import { csv } from './chart_parts.js'
 import { element, save } from './dom.js'
-import { frame } from './run_frame.js'
+import { frame, turning } from './run_frame.js'
 import { toast } from './toast.js'
 
 const COLOURS = ['--c1', '--c2', '--c3', '--c4']
@@ -141,6 +141,7 @@ export class RunCharts {
           .map((chart) => ({
             ...chart,
             range: chart.whole ? wholeAxis : undefined,
+            turn: chart.turn && { at: (all) => turning(all, chart.turn), word: chart.turn.word },
             series: chart.parts
               ? this.rows.parts(this.parts).map((name, index) => this.component(name, index))
               : chart.lines.map(series),

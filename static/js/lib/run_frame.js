@@ -31,6 +31,17 @@ export class Rows {
   }
 }
 
+// The step of the lowest held-out value, if the latest one is clearly higher; null otherwise. Before training,
+// nothing was learned that could be lost.
+export function turning(rows, { key, rise }) {
+  const held = rows
+    .filter((row) => row.phase === 'evaluation' && row[key] != null)
+    .sort((one, other) => one.step - other.step || one.row - other.row)
+  if (!held.length || !(held.at(-1)[rise] > 0)) return null
+  const lowest = held.reduce((best, row) => (row[key] < best[key] ? row : best))
+  return lowest.step > 0 ? lowest.step : null
+}
+
 // The axis counts training steps from 1. The warm-up's last step is at 0 and the others are below, so that a step has
 // the same number here as everywhere else.
 export function frame(rows) {
@@ -51,6 +62,7 @@ export function frame(rows) {
   const xs = [...at.keys()].sort((a, b) => a - b)
   return {
     xs,
+    all: rows,
     rows: xs.map((x) => at.get(x)),
     warmUp,
     evaluations,

@@ -138,10 +138,10 @@ def test_a_report_survives_its_file() -> None:
     assert PairedReport.model_validate_json(found.model_dump_json()) == found
 
 
-def group(when: str, prompt: str, total: float, attempt: int = 1) -> GroupRow:
+def group(when: str, prompt: str, total: float, attempt: int = 1, **more: Any) -> GroupRow:
     answer = {"text": f"{when} {total}", "total": total, "components": {"numeric": {"score": float(total >= 1)}}}
     values = {"phase": "evaluation", "when": when, "attempt": attempt, "prompt": prompt, "instruction": prompt}
-    return cast("GroupRow", {**values, "reference": "1", "completions": [answer]})
+    return cast("GroupRow", {**values, "reference": "1", "completions": [answer], **more})
 
 
 def test_a_runs_pairs_are_its_first_and_last_answers() -> None:
@@ -154,6 +154,17 @@ def test_a_runs_pairs_are_its_first_and_last_answers() -> None:
     pairs = run_pairs(groups, 1.2)
     assert [(one.total, two.total) for one, two in pairs] == [(0.0, 1.0), (0.2, 1.2)]
     assert [two.solved for _, two in pairs] == [False, True]
+
+
+def test_the_answers_of_an_earlier_step_can_be_compared() -> None:
+    """Of a run that kept its best checkpoint; those of the last step if that is the best."""
+    groups = [
+        group("before", "a", 0.0), group("interval", "a", 1.0, step=5), group("interval", "a", 0.2, step=9),
+        group("end", "a", 0.7, step=12),
+    ]  # fmt: skip
+    assert [run_pairs(groups, 1.2, step)[0][1].total for step in (5, 9, 12, None)] == [1.0, 0.2, 0.7, 0.7]
+    again: list[GroupRow] = [*groups, group("interval", "a", 0.7, step=12)]
+    assert [two.total for _, two in run_pairs(again, 1.2, 12)] == [0.7]
 
 
 def test_a_table_of_answers_runs_nothing_in_a_spreadsheet() -> None:

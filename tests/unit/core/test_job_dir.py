@@ -117,3 +117,22 @@ def test_non_finite_numbers_are_not_written(tmp_path: Path) -> None:
         writer.append({"loss": float("nan")})
     assert writer.append({"loss": 1.0})["row"] == 1
     writer.close()
+
+
+def test_the_best_checkpoint_is_never_superseded(tmp_path: Path) -> None:
+    """As long as it is the run's result; a damaged note protects nothing."""
+    run_dir = JobDir(tmp_path)
+    for step in (2, 4, 6, 8):
+        (run_dir.checkpoints / f"checkpoint-{step}").mkdir(parents=True)
+
+    def older(keep: int = 1) -> list[str]:
+        return [path.name.removeprefix("checkpoint-") for path in run_dir.superseded(keep)]
+
+    assert older() == ["2", "4", "6"]
+    noted = {"metric": "loss", "step": 4, "value": 1.0}
+    write_json(run_dir.kept, noted)
+    assert older() == ["2", "4", "6"]
+    write_json(run_dir.kept, {**noted, "published": True})
+    assert (older(), older(2)) == (["2", "6"], ["2"])
+    run_dir.kept.write_text("{")
+    assert older() == ["2", "4", "6"]

@@ -113,6 +113,13 @@ def test_a_file_without_method_and_adapter_is_written_without_them() -> None:
     """Files of the first version are saved unchanged; explicit values stay."""
     assert "method" not in dump(parse(SMALL))
     assert "adapter" not in dump(parse(SMALL))["model"]
+    packed = {**UNREWARDED, "method": "sft", "sft": {"loss_type": "nll"}}
+    assert dump(parse(packed))["sft"] == {"loss_type": "nll", "neftune_noise_alpha": None}
+    packed["sft"]["packing"] = True
+    assert dump(parse(packed))["sft"]["packing"] is True
+    assert not {"early_stop", "keep_best"} & set(dump(parse(SMALL))["evaluation"])
+    best = {**SMALL, "evaluation": {"early_stop": None, "keep_best": True}}
+    assert {name: dump(parse(best))["evaluation"][name] for name in best["evaluation"]} == best["evaluation"]
     named = {**SMALL, "method": "grpo", "model": {"name": "m", "adapter": "lora"}}
     assert dump_given(parse(named)) == named
     assert (dump(parse(named))["method"], dump(parse(named))["model"]["adapter"]) == ("grpo", "lora")

@@ -19,6 +19,7 @@ from core.statistics import (
     smallest_effect,
     smallest_share,
     student,
+    weighted_change,
 )
 
 REPEATS = 1000
@@ -141,3 +142,24 @@ def test_students_quantiles_are_those_of_the_tables(freedom: int, quantile: floa
 def test_halves_are_rounded_alike_wherever_they_are_shown(value: float, shown: str) -> None:
     """Away from zero, including halves that are sums of decimals."""
     assert decimals(value) == shown
+
+
+def test_a_change_per_token_has_an_interval_over_rows() -> None:
+    """The truth is inside in about 95% of the cases, for rows whose lengths and losses go together."""
+    random, inside = np.random.default_rng(5), 0
+    for number in range(300):
+        tokens = random.integers(2, 60, 24)
+        # Longer rows improve less per token: the mean over tokens is -0.5 in the long run, that over rows is not.
+        each = -0.5 - 0.02 * (31 - tokens) * 30.5 / 31 + random.normal(0, 0.4, 24)
+        _, low, high = weighted_change([*(each * tokens)], [*tokens], number)
+        truth = -0.5 - 0.02 * 30.5 / 31 * (31 - (np.arange(2, 60) ** 2).sum() / np.arange(2, 60).sum())
+        inside += low <= truth <= high
+    assert 0.9 <= inside / 300 <= 0.99
+
+
+def test_a_change_per_token_is_weighted_by_tokens() -> None:
+    """A row of nine tokens counts nine times; a change that all tokens share is certain."""
+    change, low, high = weighted_change([-9.0, 1.0], [9, 1])
+    assert change == pytest.approx(-0.8)
+    assert low < change < high
+    assert weighted_change([-9.0, -1.0], [9, 1]) == pytest.approx((-1.0, -1.0, -1.0))

@@ -69,7 +69,22 @@ def test_the_card_of_a_run_without_a_reward_has_its_loss(home: Home, monkeypatch
     session.metrics.write_text("".join(json.dumps(row) + "\n" for row in rows))
     text = card_of(home).text
     assert "Mean loss (lower is better) on 12 held-out prompts: 2.000 before training, 1.250 at step 6." in text
+    assert "No interval was computed" in text
     assert "## Reward" not in text
+
+    rows = [
+        *rows[:1],
+        {**rows[1], "loss_change_low": -1.0, "loss_change_high": -0.5},
+        {**rows[1], "step": 9, "loss": 1.5},
+    ]
+    session.metrics.write_text("".join(json.dumps({**row, "row": n}) + "\n" for n, row in enumerate(rows, 1)))
+    kept = {"metric": "loss", "step": 6, "value": 1.25, "published": True, "ended": 9, "planned": 40}
+    write_json(session.kept, kept)
+    text = card_of(home).text
+    assert (
+        "1.250 at step 6. 95% interval of the change: -1.000 to -0.500. Training ended early, after step 9 of 40. This "
+        "is the step with the best of all evaluations, 6."
+    ) in text
 
 
 @pytest.mark.parametrize("gone", [lambda home: shutil.rmtree(home.outputs / SESSION)])

@@ -56,6 +56,12 @@ def test_an_evaluation_that_was_not_measured_yet_is_estimated_from_generation() 
     assert forecast(rows, CONFIG, at(START + 30)).left == 16 * 10 + 2 * 8
 
 
+def test_packed_steps_take_more_rows_than_their_batch() -> None:
+    """64 rows in a step of 10 seconds: 5 seconds for 32 rows."""
+    rows = rows_of(held("before", 0, START - 10), *steps(1, 4, rows=64))
+    assert forecast(rows, CONFIG, at(START + 30)).left == 16 * 10 + 2 * 5
+
+
 @pytest.mark.parametrize(("now", "left"), [(START + 190, 30), (START + 200, 20), (START + 900, 0)])
 def test_the_evaluation_at_the_end_runs_down(now: float, left: float) -> None:
     """It never falls below zero."""

@@ -12,6 +12,7 @@ import core.methods
 from core.config import dump, parse
 from core.job import JobPhase, JobState
 from core.job_rows import MetricRow
+from core.kept import Kept
 from core.methods.grpo import GRPO
 from services.runs.diagnosis import Remedy, changed
 from services.runs.verdict import Action, Outcome, RunVerdict, Stored, merge, verdict
@@ -287,6 +288,94 @@ def test_verdicts_on_every_run_apply_to_these(
     """In the same words."""
     found = judged(rows, state, checkpoint=6)
     assert (found.headline, found.action) == (headline, action)
+
+
+def measured(*points: tuple[int, float, tuple[float, float], tuple[float, float]]) -> list[MetricRow]:
+    """Held-out losses with the intervals of their change and of their rise."""
+    rows = held(*[(step, loss) for step, loss, _, _ in points])
+    for row, (_, _, change, rise) in zip(rows[1:], points[1:], strict=True):
+        known = {"loss_change_low": change[0], "loss_change_high": change[1]}
+        cast("dict[str, Any]", row).update({**known, "loss_rise_low": rise[0], "loss_rise_high": rise[1]})
+    return rows
+
+
+NONE = (0.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("rows", "outcome", "headline"),
+    [
+        (  # Smaller than what 32 rows could show by chance, but every row agrees.
+            measured((0, 2.3, NONE, NONE), (9, 2.22, (-0.1, -0.06), (-0.1, -0.06))), Outcome.LEARNED,
+            ("It learned this: the loss on 32 held-out rows fell from 2.30 to 2.22, by 0.06 to 0.10 (95% interval); "
+            "on average, each token of the answers became 1.1 times as likely."),
+        ),
+        (  # Larger, but the rows disagree.
+            measured((0, 2.3, NONE, NONE), (9, 2.0, (-0.7, 0.1), (-0.7, 0.1))), Outcome.NOT_ENOUGH,
+            ("Not enough evidence that it learned: the loss on 32 held-out rows did not clearly change, from 2.30 to "
+            "2.00 (95% interval of the change: -0.70 to +0.10)."),
+        ),
+        (  # Every row agrees on a change that is too small to matter.
+            measured((0, 2.3, NONE, NONE), (9, 2.28, (-0.03, -0.01), (-0.03, -0.01))), Outcome.NOT_ENOUGH,
+            ("Not enough evidence that it learned: the loss on 32 held-out rows hardly changed, from 2.30 to 2.28 "
+            "(95% interval of the change: -0.03 to -0.01)."),
+        ),
+        (
+            measured((0, 2.3, NONE, NONE), (5, 1.0, (-1.5, -1.1), (-1.5, -1.1)), (9, 1.1, (-1.4, -1.0), (0.05, 0.2))),
+            Outcome.LEARNED,
+            ("It learned this, then overfitted: the loss on 32 held-out rows fell from 2.30 to 1.10, by 1.00 to 1.40 "
+            "(95% interval); it was lowest at step 5 (1.00)."),
+        ),
+        (
+            measured((0, 2.3, NONE, NONE), (5, 1.0, (-1.5, -1.1), (-1.5, -1.1)), (9, 1.1, (-1.4, -1.0), (-0.1, 0.3))),
+            Outcome.LEARNED,
+            ("It learned this: the loss on 32 held-out rows fell from 2.30 to 1.10, by 1.00 to 1.40 (95% interval); "
+            "on average, each token of the answers became 3.3 times as likely."),
+        ),
+    ],
+)  # fmt: skip
+def test_a_change_counts_by_its_interval(rows: list[MetricRow], outcome: Outcome, headline: str) -> None:
+    """Of the same rows before and after, and if it is large enough to matter."""
+    found = judged([*steps(FALLING), *rows])
+    assert (found.outcome, found.headline) == (outcome, headline)
+
+
+OVERFITTED = held((0, 2.31), (5, 1.02), (9, 1.4))
+
+
+def test_a_kept_checkpoint_is_what_is_judged() -> None:
+    """The rise after it is no problem any more, but says why the run ended early."""
+    kept = Kept(metric="loss", step=5, value=1.02, since=2, published=True, ended=9, planned=40)
+    found = judged([*steps(FALLING), *OVERFITTED], kept=kept)
+    assert (found.outcome, found.level, found.action) == (Outcome.LEARNED, "good", Action.EXPORT)
+    assert found.headline.startswith("It learned this: the loss on 32 held-out rows fell from 2.31 to 1.02 (on")
+    assert found.evidence[:2] == (
+        "It ended early, after step 9 of 40: the last 2 evaluations were not better than that of step 5.",
+        "The result is the adapter of step 5, the best evaluation.",
+    )
+    last = judged([*steps(FALLING), *OVERFITTED], kept=replace_kept(kept, published=False, since=1))
+    assert last.headline.startswith("It learned this, then overfitted: the loss on 32 held-out rows fell from 2.31 to")
+    assert last.evidence[0] == (
+        "It ended early, after step 9 of 40: the last evaluation was not better than that of step 5."
+    )
+
+
+def test_overfitting_names_the_settings_that_help() -> None:
+    """Fewer steps, or the evaluation settings; while the best checkpoint is kept, the run may be stopped."""
+    found = judged([*steps(FALLING), *OVERFITTED])
+    assert found.advice[:3] == (
+        "Start a new run with fewer steps.", "Or train on more rows.",
+        "Early stopping and keeping the best checkpoint are in the evaluation settings.",
+    )  # fmt: skip
+    kept = Kept(metric="loss", step=5, value=1.02, since=1, published=True)
+    running = judged([*steps(FALLING), *OVERFITTED], JobState.RUNNING, kept=kept)
+    assert running.action is Action.STOP
+    assert running.advice[0] == "Stop it if you like: the adapter of step 5 is kept."
+    assert running.evidence[0] == "The result so far is the adapter of step 5, the best evaluation."
+
+
+def replace_kept(kept: Kept, **values: Any) -> Kept:
+    return kept.model_copy(update=values)
 
 
 def test_reward_rules_do_not_apply() -> None:
