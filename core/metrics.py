@@ -209,9 +209,7 @@ METRICS: tuple[Metric, ...] = (
         "In GRPO it stays near 0 and says nothing about progress; watch the reward instead.",
         better=Better.LOWER, line=Line("training", held_out=True, rise="loss_rise_low"), tile=True,
         chart=Chart(
-            Section.LEARNING,
-            "Lower is better. Points are held-out rows, which the model never trains on. If they rise while the line "
-            "still falls, the model is overfitting.", wide=True,
+            Section.LEARNING, "Lower is better. Points are held-out rows, which the model never trains on.", wide=True
         ),
         column=True, logged=True, headlines=("warm_up", "training"), sources=("loss",),
     ),

@@ -9,6 +9,8 @@ from pydantic import Field
 
 from core.learning_rate import EXAMPLES
 from core.methods.method import JobType, Method, Note, Phase
+from core.metric import Chart
+from core.metric import Section as Metrics
 from core.plan import Plan, Situation, by_passes
 from core.section import Section, usual
 
@@ -173,6 +175,14 @@ SFT = Method(
     facts=facts,
     tags=("sft",),
     reads={
+        "loss": {
+            "chart": Chart(
+                Metrics.LEARNING,
+                "Lower is better. Points are held-out rows, which the model never trains on. If they rise while the "
+                "line still falls, the model is overfitting.",
+                wide=True,
+            )
+        },
         "tokens": {
             "term": "tokens per step",
             "plain": "Tokens that a step was trained on",

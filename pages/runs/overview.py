@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from core.job import ENDED, JobPhase, JobState
 from core.job_dir import JobDir
 from core.job_rows import MetricRow, measure
+from core.kept import Kept
 from core.lora import share_words
 from core.methods import Need, method_of
 from core.metric import Level, Metric, Unit
@@ -79,7 +80,8 @@ def overview(
         rows: Its metric rows, merged.
     """
     method, raw = method_of(view.config), services.runs.metrics(view.session_id)[0]
-    tiles = [*tiles_of(method.described, rows, judged.best), *_judge_tile(raw)]
+    kept = services.runs.kept(view.session_id)
+    tiles = [*tiles_of(method.described, rows, judged.best, kept), *_judge_tile(raw)]
     first = [tile for place, tile in enumerate(tiles) if place < HEADLINES or tile.level]
     rollouts = Need.ROLLOUTS in method.needs
     status = JobDir.known(services.settings.home.outputs, view.session_id).read_status()
@@ -94,8 +96,15 @@ def overview(
     )
 
 
-def tiles_of(metrics: Sequence[Metric], rows: Sequence[MetricRow], best: float | None) -> tuple[Tile, ...]:
-    """The tiles of the latest step; the held-out value of the headline metric comes second."""
+def tiles_of(
+    metrics: Sequence[Metric], rows: Sequence[MetricRow], best: float | None, kept: Kept | None = None
+) -> tuple[Tile, ...]:
+    """The tiles of the latest step; the held-out value of the headline metric comes second.
+
+    Args:
+        best: The highest possible reward of an answer, if known.
+        kept: The evaluation whose adapter is the result, if that is not the latest: its value is shown.
+    """
     trained = [row for row in rows if row.get("phase") == "training"] or rows[-1:]
     evaluated = [row for row in rows if row.get("phase") == "evaluation"]
     made = [
@@ -107,10 +116,10 @@ def tiles_of(metrics: Sequence[Metric], rows: Sequence[MetricRow], best: float |
     held = _values(evaluated, lead.key)
     if held:
         change = f"{_number(lead, held[0])} before training" if len(held) > 1 else "measured before training"
-        title, unit = f"Held-out {lead.term}", _unit(lead, best)
-        made.insert(
-            1, Tile("heldout", title, _number(lead, held[-1]), unit, _better(lead), "", change, points_of(held))
-        )
+        title, unit, value = f"Held-out {lead.term}", _unit(lead, best), held[-1]
+        if kept and kept.metric == lead.key:
+            value, change = kept.value, f"at step {kept.step}, which is kept; {change}"
+        made.insert(1, Tile("heldout", title, _number(lead, value), unit, _better(lead), "", change, points_of(held)))
     return tuple(made)
 
 

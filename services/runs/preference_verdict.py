@@ -97,6 +97,8 @@ class ByPreference(ByLoss):
         if self.lost or not self._compared():
             return self._by_training()
         first, last = self.measured[0], self.measured[-1]
+        if (kept := self.stored.kept) and kept.published:
+            last = next((found for found in reversed(self.measured) if found.step == kept.step), last)
         if self._worse(last):
             return self._not_learned(f"It got worse: {self._right(last)}{_from(first)}.", self._slower())
         if self._better(last):

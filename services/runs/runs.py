@@ -15,8 +15,9 @@ from core.config import DatasetSection, RunConfig
 from core.device_checks import device_checks
 from core.errors import Conflict, InvalidConfig, InvalidInput
 from core.job import JobKind, check_id, new_id
-from core.job_dir import JobDir, write_json
+from core.job_dir import JobDir, read_model, write_json
 from core.job_rows import GroupRow, MetricRow, is_metric
+from core.kept import Kept
 from core.log_tail import tail_text
 from core.methods.method import Note
 from core.model import Device
@@ -228,6 +229,11 @@ class Runs:
     def verdict(self, run: RunView) -> RunVerdict:
         """The verdict of a run, in the one sentence that is shown everywhere."""
         return self._verdicts.of(run)
+
+    def kept(self, session_id: str) -> Kept | None:
+        """Its best evaluation, if the adapter of that is the run's result."""
+        kept = read_model(self._files(session_id).kept, Kept)
+        return kept if kept and kept.published else None
 
     def metrics(self, session_id: str, after: int = 0, points: int | None = None) -> tuple[Rows, int]:
         """Rows after a row number, and the number to use next time.

@@ -9,14 +9,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from core.evaluation import RunEvaluation
 from core.job import JobState
 from core.job_dir import JobDir, iter_lines, read_json, read_model
 from core.kept import Kept
 from core.settings import Home
 from core.training.evaluation.best import Best
 from core.training.evaluation.row_losses import RowLosses
-from tests.training.worker_runs import SFT, TINY, changed, make_run, rows, work, work_until
+from tests.training.worker_runs import SFT, changed, make_run, rows, work, work_until
 
 pytestmark = [pytest.mark.training, pytest.mark.usefixtures("own_signals")]
 
@@ -42,7 +41,8 @@ def planned(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def adapter(folder: Path) -> dict[str, torch.Tensor]:
-    return load_file(folder / "adapter_model.safetensors")
+    found: dict[str, torch.Tensor] = load_file(folder / "adapter_model.safetensors")
+    return found
 
 
 def same(one: Path, other: Path) -> bool:
@@ -135,21 +135,6 @@ def test_without_keeping_the_best_the_last_adapter_is_the_result(models: Home, m
     assert status.message == (
         "Ended early after step 4 of 10, because the last evaluation was not better than that of step 2."
     )
-
-
-def test_a_method_with_a_reward_keeps_the_highest(models: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same for GRPO; its report compares the answers of the result."""
-    config = changed(TINY, training__max_steps=3, evaluation__every_steps=1, evaluation__keep_best=True)
-    run = make_run(models, "best-reward", config)
-    assert work(run, monkeypatch, models) == JobState.COMPLETED
-    rewards = {row["step"]: row["reward"] for row in rows(run, "evaluation") if row["step"]}
-    kept, report = read_model(run.kept, Kept), read_model(run.evaluation, RunEvaluation)
-    assert kept is not None
-    assert report is not None
-    assert (kept.metric, kept.value) == ("reward", max(rewards.values()))
-    assert report.step == kept.step
-    assert report.report.score.second == pytest.approx(rewards[kept.step])
-    assert same(run.adapter, run.checkpoints / f"checkpoint-{kept.step}")
 
 
 def test_without_either_setting_nothing_is_noted(models: Home, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,10 +11,13 @@ from safetensors.torch import load_file
 from transformers import Trainer
 
 from core.config import RunConfig, parse
+from core.evaluation import RunEvaluation
 from core.job import JobState
-from core.job_dir import JobDir
+from core.job_dir import JobDir, read_model
 from core.job_rows import PLACE
+from core.kept import Kept
 from core.methods import METHODS, Method, Need
+from core.metric import Better
 from core.model import Device
 from core.rewards import Spent
 from core.settings import Home
@@ -73,6 +76,27 @@ def test_a_run_keeps_what_was_promised(method: Method, models: Home, monkeypatch
     assert series(halves) == series(whole)
     for name, numbers in load_file(whole.adapter / "adapter_model.safetensors").items():
         assert torch.equal(numbers, load_file(halves.adapter / "adapter_model.safetensors")[name])
+
+
+def test_the_best_evaluation_can_be_the_result(method: Method, models: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its adapter is published and its checkpoint kept, by the metric that sums up the method."""
+    values = {"training__max_steps": 3, "training__keep_checkpoints": 1, "training__save_steps": 3}
+    config = settings(method, models, evaluation__every_steps=1, evaluation__keep_best=True, **values)
+    run = make_run(models, f"contract-{method.key}-best", config)
+    assert work(run, monkeypatch, models) == JobState.COMPLETED
+    lead, kept = method.described[0], read_model(run.kept, Kept)
+    found = {row["step"]: row[lead.key] for row in rows(run, "evaluation") if row["step"]}
+    assert list(found) == [1, 2, 3]
+    best = min(found.values()) if lead.better is Better.LOWER else max(found.values())
+    assert kept is not None
+    assert (kept.metric, kept.value, kept.published) == (lead.key, best, True)
+    numbers = load_file(run.checkpoints / f"checkpoint-{kept.step}" / "adapter_model.safetensors")
+    for name, published in load_file(run.adapter / "adapter_model.safetensors").items():
+        assert torch.equal(published, numbers[name])
+    if Need.REWARD in method.needs:
+        report = read_model(run.evaluation, RunEvaluation)
+        assert report is not None
+        assert (report.step, report.report.score.second) == (kept.step, pytest.approx(best))
 
 
 def test_every_shared_setting_arrives(method: Method, models: Home, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,8 +13,10 @@ import pytest
 from core.job import JobPhase, JobState, JobStatus
 from core.job_dir import JsonlWriter, iter_lines
 from core.job_rows import PLACE, MetricRow
+from core.kept import Kept
 from core.methods import METHODS, Method
 from core.methods.grpo import GRPO
+from core.methods.sft import SFT
 from core.metric import Better, Level, Metric, Section, Unit
 from core.metrics import METRICS, SOURCES, metric, named
 from core.rewards import Spent
@@ -128,6 +130,7 @@ def test_the_lowest_held_out_loss_can_be_marked() -> None:
     """From the interval of the rise after it; a metric of evaluations alone has no training line."""
     [learning, *_] = charts(None, named(["loss", "perplexity"]))
     loss, perplexity = learning.charts
+    assert "overfitting" in charts(None, SFT.described)[0].charts[0].caption
     assert loss.turn == TurnView("loss", "loss_rise_low", "Held-out loss rises from here")
     assert perplexity.turn is None
     assert [(line.key, line.held_out) for line in perplexity.lines] == [("perplexity", True)]
@@ -143,6 +146,9 @@ def test_a_tile_shows_what_evaluations_alone_measure() -> None:
     tiles = {tile.key: tile for tile in tiles_of(named(["loss", "perplexity"]), rows, None)}
     assert (tiles["perplexity"].value, tiles["perplexity"].change) == ("2.70", "\u22124.70 since the start")
     assert tiles["heldout"].value == "1"
+    kept = Kept(metric="loss", step=0, value=2.0, published=True)
+    [_, heldout, *_] = tiles_of(named(["loss", "perplexity"]), rows, None, kept)
+    assert (heldout.value, heldout.change) == ("2", "at step 0, which is kept; 2 before training")
 
 
 def test_a_method_has_charts_of_its_own_metrics() -> None:
