@@ -96,7 +96,8 @@ def test_the_best_evaluation_can_be_the_result(method: Method, models: Home, mon
     if Need.REWARD in method.needs:
         report = read_model(run.evaluation, RunEvaluation)
         assert report is not None
-        assert (report.step, report.report.score.second) == (kept.step, pytest.approx(best))
+        assert report.step == kept.step
+        assert report.report.score.second == pytest.approx(best)
 
 
 def test_every_shared_setting_arrives(method: Method, models: Home, monkeypatch: pytest.MonkeyPatch) -> None:
