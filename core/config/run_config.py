@@ -26,7 +26,8 @@ CARRIED = frozenset({"grpo", "pre_training"})
 LATER = {
     "": ("method",),
     "model": ("adapter", "lora_preset", "use_dora"),
-    "dataset": ("chosen_field", "rejected_field", "label_field"),
+    "dataset": ("chosen_field", "rejected_field", "label_field", "text_field"),
+    "training": ("train_on",),
     "sft": ("packing",),
     "evaluation": ("early_stop", "keep_best"),
 }
@@ -68,6 +69,12 @@ class RunConfig(Section):
         if "method" in info.data and Need.REWARD in method(info.data["method"]).needs:
             raise PydanticKnownError("missing")
         return given
+
+    @property
+    def trains_conversations(self) -> bool:
+        """Whether rows are trained on as whole conversations, not as a prompt with a reference answer."""
+        chosen = self.training.train_on != "last_assistant_message"
+        return chosen and method(self.method).uses("training.train_on")
 
     def own(self, model: type[_Model]) -> _Model:
         """Return the method section of this type.

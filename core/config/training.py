@@ -11,6 +11,7 @@ from core.section import Section, usual
 GPU_OPTIMIZERS = ("paged_adamw_32bit", "paged_adamw_8bit", "adamw_8bit")
 """Optimizers from bitsandbytes, which needs CUDA. On a CPU, ``adamw_torch`` computes the same updates."""
 RolloutEngine = Literal["auto", "transformers", "llama_cpp"]
+TrainOn = Literal["last_assistant_message", "last_assistant_turn", "all_assistant_messages", "all_messages", "all_tokens", "weights"]
 
 
 class TrainingSection(Section):
@@ -28,6 +29,7 @@ class TrainingSection(Section):
     lr_scheduler_type: Literal["constant", "constant_with_warmup", "linear", "cosine", "polynomial"] = Field("constant", title="Learning-rate schedule", description="How the learning rate changes during the run. 'Constant' ignores the warm-up steps.")
     optim: Literal["adamw_torch", "adamw_torch_fused", "paged_adamw_32bit", "paged_adamw_8bit", "adamw_8bit", "sgd", "adafactor"] = Field("adamw_torch", title="Optimizer", description="The algorithm that updates the weights. Paged and 8-bit versions save GPU memory; on a CPU, plain AdamW is used instead.")
     max_sequence_length: int = Field(1024, ge=16, le=1_048_576, title="Maximum sequence length", description="Prompt and answer together, in tokens. Rows whose prompt is longer are skipped and counted.")
+    train_on: TrainOn = Field("last_assistant_message", title="Trained on (train on)", description="Which part of a conversation the model learns to write. The rest is only read. Rows with one question and one answer give the same result with the first three choices, except that the answer tags are only added with the first.")
     max_new_tokens: int = Field(256, ge=1, le=131_072, title="Maximum answer length", description="In tokens; a token is about three quarters of a word. If it is too small, answers are cut off before they finish.")
     temperature: float = Field(1.0, gt=0, le=5, title="Temperature", description="Higher makes answers more varied. Answers to a question must differ for the model to learn from them.", json_schema_extra=usual(0.7, 1.2))
     top_p: float = Field(1.0, gt=0, le=1, title="Top-p", description="Sample only from the most likely tokens that add up to this probability. 1 turns it off, which is usual in training.")

@@ -11,18 +11,17 @@ Two things are handled here for every caller that prompts a model:
 
 from __future__ import annotations
 
-import json
 import re
 import secrets
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from core.data.conversation import Conversation, Message, call_of, strings_in, text_in
-from core.data.nested import decoded
+from core.data.conversation import Conversation, strings_in
 from core.data.prompts import read_object, render
+from core.data.template_abilities import abilities, joined, supported
 from core.errors import InvalidInput
 
 WORDS = {
@@ -33,7 +32,9 @@ WORDS = {
 }
 """What is done if a template does not support something, by the key in :attr:`Shown.changes`."""
 
-Tokenize = Callable[[str], list[int]]
+T = TypeVar("T")
+Tokenize = Callable[[str], list[T]]
+"""Text to tokens: ids, or anything that stands for them. Parses control tokens and adds none."""
 
 
 @dataclass(frozen=True)
@@ -52,25 +53,20 @@ class Shown:
     def text(self) -> str:
         return "".join(self.parts)
 
-    def ids(self, tokenize: Tokenize) -> list[int]:
+    def ids(self, tokenize: Tokenize[int]) -> list[int]:
         """Its tokens; see :func:`tokens_of`."""
         return tokens_of(self.parts, tokenize)
 
 
-def tokens_of(parts: Sequence[str], tokenize: Tokenize) -> list[int]:
-    """The tokens of one text given in parts.
-
-    Args:
-        parts: At least one.
-        tokenize: Text to ids; parses control tokens and adds none.
-    """
+def tokens_of(parts: Sequence[str], tokenize: Tokenize[T]) -> list[T]:
+    """The tokens of one text given in parts, of which there is at least one."""
     ids = list(tokenize(parts[0]))
     for part in parts[1:]:
         ids += continued(part, tokenize)
     return ids
 
 
-def continued(part: str, tokenize: Tokenize) -> list[int]:
+def continued(part: str, tokenize: Tokenize[T]) -> list[T]:
     """The tokens of a text that continues another."""
     # A SentencePiece tokenizer puts a space in front of every text that it is given; after a line break it does not.
     begin, whole = list(tokenize("\n")), list(tokenize(f"\n{part}"))
@@ -98,9 +94,9 @@ def show(
         InvalidInput: The template is broken, or refuses the conversation in every form.
     """
     able = abilities(template, tuple(sorted(special.items())))
-    told, changes = _told(conversation, able)
+    told, changes = supported(conversation, able)
     cut = Cut(control)
-    for messages, more in ((told.messages, ()), (_joined(told.messages), ("joined",))):
+    for messages, more in ((told.messages, ()), (joined(told.messages), ("joined",))):
         if more and len(messages) == len(told.messages):
             break
         try:
@@ -117,170 +113,28 @@ def show(
     raise refused
 
 
-# --- What a template supports ---
+def adapted(
+    conversation: Conversation, template: str | None, special: Mapping[str, str]
+) -> tuple[Conversation, tuple[str, ...]]:
+    """The conversation in a form that the template supports, so that :func:`show` changes nothing in it or its starts.
 
+    A message's ``weight`` is kept. If messages with different weights have to be merged, it is None.
 
-@dataclass(frozen=True)
-class Abilities:
-    """What a template supports.
+    Returns:
+        The conversation, and keys of :data:`WORDS` for what was changed.
 
-    Attributes:
-        system: A system message.
-        tools: The functions that may be called.
-        calls: Function calls and their results.
-        empty: The content it expects in a message with only calls: None or ''.
-        objects: Whether arguments are objects; otherwise JSON text.
+    Raises:
+        InvalidInput: The template is broken, or refuses the conversation in every form.
     """
-
-    system: bool
-    tools: bool
-    calls: bool
-    empty: str | None = None
-    objects: bool = True
-
-
-_SYSTEM, _ASK, _REPLY = "PROBE-SYSTEM", "PROBE-QUESTION", "PROBE-REPLY"
-_TOOL = {
-    "type": "function",
-    "function": {
-        "name": "probe_function",
-        "description": "Probes.",
-        "parameters": {"type": "object", "properties": {"probe_key": {"type": "string", "description": "A key."}}},
-    },
-}
-_USER: Message = {"role": "user", "content": _ASK}
-
-
-@lru_cache(maxsize=64)
-def abilities(template: str | None, special: tuple[tuple[str, str], ...]) -> Abilities:
-    """Found by rendering each feature and looking for it in the text."""
-    tokens = dict(special)
-
-    def written(messages: list[Message], tools: list[dict[str, Any]] | None = None) -> str:
-        try:
-            return render(messages, template, tokens, tools=tools)
-        except InvalidInput:
-            return ""
-
-    system = _SYSTEM in written([{"role": "system", "content": _SYSTEM}, _USER])
-    tools = "probe_function" in written([_USER], [_TOOL])
-    for empty in (None, ""):
-        for objects in (True, False):
-            if _shows_calls(written(_probe_of_calls(empty, objects), [_TOOL] if tools else None)):
-                return Abilities(system, tools, True, empty, objects)
-    return Abilities(system, tools, calls=False)
-
-
-def _probe_of_calls(empty: str | None, objects: bool) -> list[Message]:
-    arguments: Any = {"probe_key": "probe value"}
-    call = {"name": "probe_function", "arguments": arguments if objects else json.dumps(arguments)}
-    return [
-        _USER,
-        {
-            "role": "assistant",
-            "content": empty,
-            "tool_calls": [{"id": "probe0001", "type": "function", "function": call}],
-        },
-        {"role": "tool", "name": "probe_function", "tool_call_id": "probe0001", "content": _REPLY},
-    ]
-
-
-def _shows_calls(text: str) -> bool:
-    """Whether it has call and result, without a Python ``None`` and without arguments quoted twice or as Python."""
-    call = text.rpartition(_ASK)[2]
-    there = all(word in call for word in ("probe_function", "probe_key", "probe value", _REPLY))
-    return there and not any(word in call for word in ('\\"probe_key', "'probe_key'", "None"))
-
-
-def _told(conversation: Conversation, able: Abilities) -> tuple[Conversation, tuple[str, ...]]:
-    """The conversation in a form that the template supports, and what had to be changed."""
-    changes: list[str] = []
-    messages, tools = list(conversation.messages), conversation.tools
-    if tools and not able.tools:
-        changes.append("tools")
-        messages, tools = _with_tools(messages, tools), ()
-    if any(one.get("tool_calls") or one["role"] == "tool" for one in messages):
-        if able.calls:
-            messages = [_in_form(one, able) for one in messages]
-        else:
-            changes.append("calls")
-            messages = _as_text(messages)
-    if messages and messages[0]["role"] == "system" and not able.system:
-        changes.append("system")
-        messages = _in_question(messages)
-    return replace(conversation, messages=tuple(messages), tools=tools), tuple(changes)
-
-
-def _with_tools(messages: list[Message], tools: Iterable[Mapping[str, Any]]) -> list[Message]:
-    lines = [json.dumps(tool["function"], ensure_ascii=False) for tool in tools]
-    words = "You can call these functions. To call one, write "
-    words += '<tool_call>{"name": "…", "arguments": {…}}</tool_call>.\n' + "\n".join(lines)
-    if messages and messages[0]["role"] == "system":
-        return [{**messages[0], "content": f"{text_in(messages[0])}\n\n{words}".lstrip()}, *messages[1:]]
-    return [{"role": "system", "content": words}, *messages]
-
-
-def _in_form(message: Message, able: Abilities) -> Message:
-    """A message with its calls as the template expects them."""
-    if not message.get("tool_calls"):
-        return message
-    calls = [
-        {**call, "function": {**call["function"], **_arguments(call, able.objects)}} for call in message["tool_calls"]
-    ]
-    return {**message, "content": text_in(message) or able.empty, "tool_calls": calls}
-
-
-def _arguments(call: Mapping[str, Any], objects: bool) -> dict[str, Any]:
-    given = call["function"].get("arguments")
-    if objects and isinstance(given, str):
-        read = decoded(given)
-        return {"arguments": read if isinstance(read, dict) else given}
-    if not objects and not isinstance(given, str):
-        return {"arguments": json.dumps(given, ensure_ascii=False)}
-    return {"arguments": given}
-
-
-def _as_text(messages: Iterable[Message]) -> list[Message]:
-    """Calls in the assistant's text, results in user messages; consecutive results share one."""
-    found: list[Message] = []
-    for one in messages:
-        if one.get("tool_calls"):
-            form = Abilities(system=True, tools=True, calls=True)
-            calls = [json.dumps(call_of(call), ensure_ascii=False) for call in _in_form(one, form)["tool_calls"]]
-            text = "\n".join([text_in(one), *(f"<tool_call>\n{call}\n</tool_call>" for call in calls)]).strip()
-            rest = {name: cell for name, cell in one.items() if name != "tool_calls"}
-            found.append({**rest, "content": text})
-        elif one["role"] == "tool":
-            text = f"<tool_response>\n{text_in(one)}\n</tool_response>"
-            if found and found[-1].get("results"):
-                found[-1] = {**found[-1], "content": f"{found[-1]['content']}\n{text}"}
-            else:
-                found.append({"role": "user", "content": text, "results": True})
-        else:
-            found.append(one)
-    return [{name: cell for name, cell in one.items() if name != "results"} for one in found]
-
-
-def _in_question(messages: list[Message]) -> list[Message]:
-    system, rest = text_in(messages[0]), messages[1:]
-    first = next((place for place, one in enumerate(rest) if one["role"] == "user"), None)
-    if first is None:
-        return [{"role": "user", "content": system}, *rest]
-    asked = {**rest[first], "content": f"{system}\n\n{text_in(rest[first])}".strip()}
-    return [*rest[:first], asked, *rest[first + 1 :]]
-
-
-def _joined(messages: Sequence[Message]) -> tuple[Message, ...]:
-    """Merges consecutive messages of one role, except those with calls and results."""
-    found: list[Message] = []
-    for one in messages:
-        last = found[-1] if found else None
-        plain = one["role"] in {"user", "assistant", "system"} and not one.get("tool_calls")
-        if last and plain and last["role"] == one["role"] and not last.get("tool_calls"):
-            found[-1] = {**last, "content": f"{text_in(last)}\n\n{text_in(one)}".strip()}
-        else:
-            found.append(one)
-    return tuple(found)
+    told, changes = supported(conversation, abilities(template, tuple(sorted(special.items()))))
+    try:
+        render(told.messages, template, special, add_generation_prompt=False, tools=told.tools or None)
+    except InvalidInput:
+        if len(merged := joined(told.messages)) == len(told.messages):
+            raise
+        render(merged, template, special, add_generation_prompt=False, tools=told.tools or None)
+        return replace(told, messages=merged), (*changes, "joined")
+    return told, changes
 
 
 # --- Control tokens ---

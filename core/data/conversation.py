@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from core.data.nested import decoded
@@ -39,11 +39,13 @@ class Conversation:
         messages: See :data:`Message`.
         tools: Function schemas in OpenAI's form, ``{"type": "function", "function": {"name", …}}``.
         as_is: Whether to leave out the configuration's system prompt.
+        reply: The messages after the prompt, where a row keeps them for training on the whole conversation.
     """
 
     messages: tuple[Message, ...]
     tools: tuple[dict[str, Any], ...] = ()
     as_is: bool = False
+    reply: tuple[Message, ...] = ()
 
     @classmethod
     def of_row(cls, row: Mapping[str, Any]) -> Conversation | None:
@@ -54,12 +56,14 @@ class Conversation:
     @classmethod
     def read(cls, data: Mapping[str, Any]) -> Conversation:
         """The inverse of :meth:`json`."""
-        return cls(tuple(data["messages"]), tuple(data.get("tools") or ()), bool(data.get("as_is")))
+        tools, reply = tuple(data.get("tools") or ()), tuple(data.get("reply") or ())
+        return cls(tuple(data["messages"]), tools, bool(data.get("as_is")), reply)
 
     def json(self) -> dict[str, Any]:
         """The form stored in a mapped row."""
         found: dict[str, Any] = {"messages": list(self.messages)}
-        return found | ({"tools": list(self.tools)} if self.tools else {}) | ({"as_is": True} if self.as_is else {})
+        found |= ({"tools": list(self.tools)} if self.tools else {}) | ({"as_is": True} if self.as_is else {})
+        return found | ({"reply": list(self.reply)} if self.reply else {})
 
     @property
     def one_question(self) -> bool:
@@ -80,7 +84,7 @@ class Conversation:
     @property
     def unreadable(self) -> bool:
         """Whether a message holds more than text, such as an image."""
-        return any(isinstance(one.get("content"), list) for one in self.messages)
+        return any(isinstance(one.get("content"), list) for one in (*self.messages, *self.reply))
 
     def parted(self) -> tuple[Conversation, Message | None]:
         """The prompt and the final assistant message; None if it does not end with one."""
@@ -94,7 +98,7 @@ class Conversation:
         if last is None:
             return self
         changed = {**self.messages[last], "content": question}
-        return Conversation((*self.messages[:last], changed, *self.messages[last + 1 :]), self.tools, self.as_is)
+        return replace(self, messages=(*self.messages[:last], changed, *self.messages[last + 1 :]))
 
     def told(self, system: str) -> Conversation:
         """A copy with a system prompt before the row's own, in one system message."""
@@ -103,7 +107,11 @@ class Conversation:
         rest = self.messages
         if rest and rest[0]["role"] == "system":
             system, rest = f"{system}\n\n{text_in(rest[0])}".rstrip(), rest[1:]
-        return Conversation(({"role": "system", "content": system}, *rest), self.tools, self.as_is)
+        return replace(self, messages=({"role": "system", "content": system}, *rest))
+
+    def complete(self) -> Conversation:
+        """A copy whose messages are the prompt and the reply."""
+        return replace(self, messages=(*self.messages, *self.reply), reply=())
 
 
 def text_in(message: Message) -> str:

@@ -49,14 +49,15 @@ def prepare_rows(config: RunConfig, home: Home, parses: Parses | None = None) ->
         InvalidInput, NotFound, Unavailable: As :func:`core.data.sources.load_rows` and ``map_rows``.
     """
     dataset, evaluation = config.dataset, config.evaluation
-    raw = load_rows(dataset, home)
-    mapped, left_out = map_rows(raw, dataset)
+    whole = config.trains_conversations
+    raw = load_rows(dataset, home, whole=whole)
+    mapped, left_out = map_rows(raw, dataset, whole=whole)
     steps = Preparation(dataset, parses)
     kept = steps.keep(mapped)
     if evaluation.split:
         other = dataset.model_copy(update={"split": evaluation.split, "max_samples": None})
         train, test, spare = kept, [], []
-        holdout = map_rows(load_rows(other, home), other)[0][: evaluation.max_rows]
+        holdout = map_rows(load_rows(other, home, whole=whole), other, whole=whole)[0][: evaluation.max_rows]
     else:
         split = split_rows(kept, evaluation, config.training.seed)
         train, holdout, test, spare = split.train, split.holdout, split.test, split.spare

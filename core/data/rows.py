@@ -7,7 +7,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from string import ascii_uppercase
 from typing import Any
 
@@ -30,6 +30,7 @@ from core.errors import InvalidInput
 from core.reward import THOUGHTS
 
 NO_QUESTION = "the question is empty"
+NO_TEXT = "the text is empty"
 NOT_TEXT = "a message contains something other than text, such as an image"
 NOT_EXTRACTED = "no answer was found in the answer column"
 
@@ -44,8 +45,14 @@ def turns(value: Any) -> list[tuple[str, str]] | None:
     return None if found is None else [(message["role"], text_in(message)) for message in found]
 
 
-def map_row(raw: Mapping[str, Any], dataset: SourceFields) -> Row:
+def map_row(raw: Mapping[str, Any], dataset: SourceFields, *, whole: bool = False) -> Row:
     """One row by its mapped names: ``instruction``, ``response`` and every other column under its own name.
+
+    Args:
+        raw: The row as in the file.
+        dataset: Its mapping. With a ``text_field``, the row has no question, and ``response`` is its text.
+        whole: Whether ``conversation`` also keeps the final messages, which are the reply. ``response`` is only the
+            text of the answer, without calls, roles and weights.
 
     A conversation in the question column is kept under ``conversation``, without its final answer; ``instruction`` is
     its last question. If the answer column is the same one, the final answer is the reference. An unmapped column
@@ -61,13 +68,40 @@ def map_row(raw: Mapping[str, Any], dataset: SourceFields) -> Row:
     row |= {name: raw.get(column) for name, column in dataset.columns.items()}
     if isinstance(row.get("conversation"), Mapping):
         del row["conversation"]
+    if dataset.text_field:
+        row.pop(dataset.text_field, None)
+        return row | {"instruction": "", "response": text_of(raw.get(dataset.text_field))}
     asked, said = _asked(raw, row, dataset)
     row["instruction"] = _question(raw, dataset, asked.question.strip())
-    if not asked.one_question:
-        row["conversation"] = (asked.asking(row["instruction"]) if dataset.instruction_template else asked).json()
+    asked = asked.asking(row["instruction"]) if dataset.instruction_template else asked
     same = answer_column == dataset.instruction_field and read_messages(raw.get(answer_column))
     given = said if same else raw.get(answer_column) if answer_column else None
+    if whole:
+        asked = replace(asked, reply=_reply(asked, said, None if same else given))
+    if whole or not asked.one_question:
+        row["conversation"] = asked.json()
     return row | _reference(given, dataset) | preference(raw, dataset)
+
+
+def is_text(row: Mapping[str, Any]) -> bool:
+    """Whether a mapped row is plain text to continue: it has no question, which every other row has."""
+    return not row["instruction"] and "conversation" not in row
+
+
+def _reply(asked: Conversation, said: Message | None, given: Any) -> tuple[Message, ...]:
+    """The messages after the prompt: the final one of the conversation, or those of the answer column.
+
+    An answer column with a whole conversation repeats the prompt.
+    """
+    messages = read_messages([given] if isinstance(given, Mapping) and "role" in given else given)
+    if messages is None and (text := text_of(given)):
+        messages = ({"role": "assistant", "content": text},)
+    found = messages or ()
+    if [(one["role"], text_in(one)) for one in found[: len(asked.messages)]] == [
+        (one["role"], text_in(one)) for one in asked.messages
+    ]:
+        found = found[len(asked.messages) :]
+    return (*((said,) if said else ()), *found)
 
 
 def _asked(raw: Mapping[str, Any], row: Row, dataset: SourceFields) -> tuple[Conversation, Message | None]:
@@ -169,7 +203,8 @@ def check_columns(columns: Iterable[str], dataset: SourceFields) -> None:
     known = list(columns)
     # Pairs have their answers in columns of their own.
     answers = ("chosen_field", "rejected_field") if dataset.shape is Shape.PAIRS else ("response_field", "label_field")
-    wanted = [(field, getattr(dataset, field)) for field in ("instruction_field", *answers)]
+    used = ("text_field",) if dataset.text_field else ("instruction_field", *answers)
+    wanted = [(field, getattr(dataset, field)) for field in used]
     for field, name in [*wanted, *((f"columns.{name}", column) for name, column in dataset.columns.items())]:
         if name and name not in known:
             raise InvalidInput(
@@ -178,12 +213,15 @@ def check_columns(columns: Iterable[str], dataset: SourceFields) -> None:
             )
 
 
-def map_rows(rows: Iterable[Mapping[str, Any]], dataset: SourceFields) -> tuple[list[Row], dict[str, int]]:
+def map_rows(
+    rows: Iterable[Mapping[str, Any]], dataset: SourceFields, *, whole: bool = False
+) -> tuple[list[Row], dict[str, int]]:
     """Map every row, leaving out those without a question or a reference that is needed.
 
     Args:
         rows: From :func:`core.data.sources.load_rows`. A mixture's rows are already mapped.
         dataset: Its mapping; ``max_samples`` counts kept rows.
+        whole: As in :func:`map_row`. A row then needs an assistant message; its answer may be a function call.
 
     Returns:
         The mapped rows, and the number left out for each reason.
@@ -198,8 +236,8 @@ def map_rows(rows: Iterable[Mapping[str, Any]], dataset: SourceFields) -> tuple[
     Extraction(dataset.extraction, dataset.extraction_pattern).check()
     for raw in rows:
         columns.update(dict.fromkeys(raw))
-        row = dict(raw) if mixed else map_row(raw, dataset)
-        reason = None if mixed else _unusable(row, dataset)
+        row = dict(raw) if mixed else map_row(raw, dataset, whole=whole)
+        reason = None if mixed else _unusable(row, dataset, whole)
         if reason:
             left_out[reason] += 1
         else:
@@ -211,12 +249,15 @@ def map_rows(rows: Iterable[Mapping[str, Any]], dataset: SourceFields) -> tuple[
     if not kept:
         why = "; ".join(f"{count} rows: {reason}" for reason, count in left_out.items()) or "it is empty"
         raise InvalidInput(
-            f"No row of this dataset can be used ({why}). Choose other columns.", field="dataset.instruction_field"
+            f"No row of this dataset can be used ({why}). Choose other columns.",
+            field=f"dataset.{'text' if dataset.text_field else 'instruction'}_field",
         )
     return kept, dict(left_out)
 
 
-def _unusable(row: Row, dataset: SourceFields) -> str | None:
+def _unusable(row: Row, dataset: SourceFields, whole: bool) -> str | None:
+    if dataset.text_field:
+        return None if row["response"].strip() else NO_TEXT
     talk = Conversation.of_row(row)
     if talk is not None and talk.unreadable:
         return NOT_TEXT
@@ -226,6 +267,8 @@ def _unusable(row: Row, dataset: SourceFields) -> str | None:
         return unusable_pair(row)
     if dataset.shape is Shape.RATINGS and row["label"] is None:
         return NO_RATING
+    if whole and talk is not None:
+        return None if any(one["role"] == "assistant" for one in talk.complete().messages) else NO_ANSWER
     if dataset.response_field and not row["response"]:
         # Rewards with their own checker, such as reasoning-gym's, may need no reference.
         if row.get("reasoning_gym"):
@@ -235,19 +278,22 @@ def _unusable(row: Row, dataset: SourceFields) -> str | None:
 
 
 def asked_text(row: Mapping[str, Any]) -> str:
-    """The full prompt text of a mapped row, for finding near duplicates."""
+    """The full prompt text of a mapped row, or the text of one without a question, for finding near duplicates."""
     talk = Conversation.of_row(row)
-    return talk.text if talk else str(row["instruction"])
+    return talk.text if talk else str(row["instruction"] or row["response"])
 
 
 def content_hash(row: Mapping[str, Any]) -> str:
     """Hash of a mapped row's question and answer, independent of file and order.
 
     Previous turns are included. The worse answer and the rating are not: pairs with the same better answer, and
-    ratings that contradict each other, belong in the same split.
+    ratings that contradict each other, belong in the same split. Nor is the reply: it is the answer, and a row must not
+    change splits with what is trained on.
     """
     talk = Conversation.of_row(row)
-    text = json.dumps([row["instruction"], row["response"], *([talk.json()] if talk else ())], ensure_ascii=False)
+    alone = talk is None or (talk.one_question and not talk.as_is)
+    told = [] if talk is None or alone else [replace(talk, reply=()).json()]
+    text = json.dumps([row["instruction"], row["response"], *told], ensure_ascii=False)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 

@@ -20,24 +20,25 @@ GENERATED = "generated:"
 _HUB_ID = re.compile(r"[\w][\w.-]{0,95}(/[\w][\w.-]{0,95})?")
 
 
-def load_rows(dataset: SourceFields, home: Home) -> list[dict[str, Any]]:
+def load_rows(dataset: SourceFields, home: Home, *, whole: bool = False) -> list[dict[str, Any]]:
     """Every raw row of a dataset, before mapping. Loads everything into memory: for workers, not for pages.
 
-    A mixture's rows are already mapped, because each source has its own mapping.
+    A mixture's rows are already mapped, because each source has its own mapping; ``whole`` is for this mapping, as in
+    :func:`core.data.rows.map_row`.
 
     Raises:
         InvalidInput: The source, subset or split is invalid.
         NotFound: There is no such upload or Hugging Face dataset.
         Unavailable: Hugging Face cannot be reached.
     """
-    return list(iter_rows(dataset, home))
+    return list(iter_rows(dataset, home, whole=whole))
 
 
-def iter_rows(dataset: SourceFields, home: Home) -> Iterator[dict[str, Any]]:
+def iter_rows(dataset: SourceFields, home: Home, *, whole: bool = False) -> Iterator[dict[str, Any]]:
     """The raw rows one by one. Raises as :func:`load_rows`."""
     source = dataset.source
     if isinstance(dataset, DatasetSection) and dataset.mix:
-        parts = [map_rows(iter_rows(part, home), part)[0] for part in dataset.mix]
+        parts = [map_rows(iter_rows(part, home), part, whole=whole)[0] for part in dataset.mix]
         yield from mix.draw(parts, [part.weight for part in dataset.mix], dataset.seed, dataset.max_samples)
     elif source == arithmetic.SOURCE:
         yield from arithmetic.arithmetic(dataset.size, dataset.max_operand, _seed(dataset))
@@ -57,7 +58,9 @@ def iter_rows(dataset: SourceFields, home: Home) -> Iterator[dict[str, Any]]:
         yield from hub.load(check_hub_id(source), dataset, home)
 
 
-def peek(dataset: SourceFields, home: Home, samples: int) -> tuple[list[dict[str, Any]], list[str], int | None]:
+def peek(
+    dataset: SourceFields, home: Home, samples: int, *, whole: bool = False
+) -> tuple[list[dict[str, Any]], list[str], int | None]:
     """The first rows, reading no more than necessary.
 
     Returns:
@@ -68,7 +71,7 @@ def peek(dataset: SourceFields, home: Home, samples: int) -> tuple[list[dict[str
     """
     source = dataset.source
     if isinstance(dataset, DatasetSection) and dataset.mix:
-        return _peek_mix(dataset, home, samples)
+        return _peek_mix(dataset, home, samples, whole)
     if source.startswith(UPLOAD):
         folder = upload_folder(source, home)
         info = uploads.read_info(folder)
@@ -80,12 +83,14 @@ def peek(dataset: SourceFields, home: Home, samples: int) -> tuple[list[dict[str
     return hub.peek(check_hub_id(source), dataset, home, samples)
 
 
-def _peek_mix(dataset: DatasetSection, home: Home, samples: int) -> tuple[list[dict[str, Any]], list[str], int | None]:
+def _peek_mix(
+    dataset: DatasetSection, home: Home, samples: int, whole: bool
+) -> tuple[list[dict[str, Any]], list[str], int | None]:
     """Some rows of each source in the mixture's proportion; a run may draw others."""
     parts, sizes = [], []
     for part in dataset.mix:
         raw, _, total = peek(part, home, samples)
-        parts.append(map_rows(raw, part)[0])
+        parts.append(map_rows(raw, part, whole=whole)[0])
         sizes.append(min(total, part.max_samples or total) if total is not None else None)
     weights = [part.weight for part in dataset.mix]
     known = [size for size in sizes if size is not None]

@@ -57,11 +57,13 @@ class Need(StrEnum):
 
 
 FOR_REWARDS = frozenset({"dataset.columns", "dataset.drop_unparseable"})
-"""Settings of the common sections that only a reward uses."""
+"""Settings of the common sections that a method uses if it needs a reward, or names them in ``shows``."""
 FOR_SHAPES = {
     "dataset.chosen_field": Shape.PAIRS, "dataset.rejected_field": Shape.PAIRS, "dataset.label_field": Shape.RATINGS,
 }  # fmt: skip
 """Settings of the dataset section for rows of one shape; the method must name that shape as one of its ``shapes``."""
+NAMED = frozenset({"dataset.text_field", "training.train_on"})
+"""Settings of the common sections that a method uses only if it names them in ``shows``."""
 
 
 @dataclass(frozen=True)
@@ -162,13 +164,17 @@ class Method:
         section, _, name = path.partition(".")
         if section == self.section_name:
             return True
+        if path in self.shows:
+            return True
+        if path in NAMED:
+            return False
         if section == "reward" or path in FOR_REWARDS:
             return Need.REWARD in self.needs
         if path in FOR_SHAPES:
             return FOR_SHAPES[path] in self.shapes
         if not name:
             return any(shown.startswith(f"{section}.") for shown in self.shows)
-        return path in self.shows or f"{section}.*" in self.shows
+        return f"{section}.*" in self.shows
 
     @property
     def described(self) -> tuple[Metric, ...]:

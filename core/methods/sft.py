@@ -117,6 +117,8 @@ SFT = Method(
     shows=(
         "model.*",
         "dataset.*",
+        "dataset.text_field",
+        "dataset.columns",
         "evaluation.*",
         *(
             f"training.{name}"
@@ -134,6 +136,7 @@ SFT = Method(
                 "lr_scheduler_type",
                 "optim",
                 "max_sequence_length",
+                "train_on",
                 "gradient_checkpointing",
                 "save_steps",
                 "keep_checkpoints",

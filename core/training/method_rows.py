@@ -18,6 +18,7 @@ from core.data.answers import answer_parts, warm_up_parts
 from core.data.chat_template import WORDS, Shown, control_tokens, show, tokens_of
 from core.data.conversation import Conversation, Message
 from core.data.pipeline import prepare_rows
+from core.data.rows import is_text
 from core.dataset import Row
 from core.errors import InvalidInput
 from core.job_dir import JobDir, read_json, whole_lines, write_json
@@ -43,12 +44,14 @@ class Item:
         prompt: The full rendered text.
         prompt_ids: Its tokens.
         opened: The start of the answer in the prompt, such as ``<think>`` and a line break.
+        number: Its place among the rows of its split, counted from 1.
     """
 
     row: Row
     prompt: str
     prompt_ids: list[int]
     opened: str = ""
+    number: int = 0
 
     def answered(self, text: str) -> Answer:
         """A completion to score, including ``opened``."""
@@ -146,6 +149,8 @@ def answer_ids(answer: str, item: Item, tokenizer: PreTrainedTokenizerBase, end:
 def check_rendering(items: list[Item], config: RunConfig, tokenizer: PreTrainedTokenizerBase, status: Status) -> None:
     """Compare our rendering with the tokenizer's own, token by token, on a few rows that need no changes."""
     for item in items[:3]:
+        if is_text(item.row):
+            continue
         asked = prompts.conversation(item.row, config.dataset)
         ours = shown(asked, tokenizer)
         if ours.changes or len(ours.parts) > 1 or any(one.get("tool_calls") for one in asked.messages):
@@ -225,13 +230,14 @@ class _Asking:
     def fitting(self, rows: list[Row]) -> list[Item]:
         """The rows that the template can render and that leave space for an answer."""
         items = []
-        for row in rows:
+        for number, row in enumerate(rows, start=1):
             try:
-                item = self._item(row)
+                item = self._item(row, number)
             except InvalidInput as error:
                 self.refused.append(error)
                 continue
-            if len(item.prompt_ids) <= self._longest:
+            # With whole conversations, the length limit may leave earlier turns, so it is applied to the tokens.
+            if self._config.trains_conversations or len(item.prompt_ids) <= self._longest:
                 items.append(item)
             else:
                 self.too_long += 1
@@ -257,10 +263,13 @@ class _Asking:
         for change, count in self.changes.items():
             status.note(f"{count} rows: {WORDS[change]}.")
 
-    def _item(self, row: Row) -> Item:
+    def _item(self, row: Row, number: int) -> Item:
+        if is_text(row):
+            return Item(row, "", [], number=number)
         found = shown(prompts.conversation(row, self._config.dataset), self._tokenizer)
         self.changes.update(found.changes)
-        return Item(row, found.text, ids_of(found, self._tokenizer), opened_by(found.text, self._markers))
+        opened = opened_by(found.text, self._markers)
+        return Item(row, found.text, ids_of(found, self._tokenizer), opened, number)
 
 
 def _check_enough(config: RunConfig, train: list[Item], too_long: int) -> None:

@@ -28,17 +28,17 @@ class RowLosses:
 
     def __init__(self, run: JobDir, seed: int) -> None:
         self._path, self._seed = run.held_out, seed
-        self._known: dict[tuple[str, int], tuple[list[float], list[int]]] = {}
+        self._known: dict[tuple[str, int], tuple[list[float], list[float]]] = {}
         for line in iter_lines(run.held_out):
             if (found := _read(line)) is not None:
                 self._known[found[0]] = found[1]
 
-    def measured(self, when: str, step: int, losses: Sequence[tuple[float, int]]) -> dict[str, Any]:
+    def measured(self, when: str, step: int, losses: Sequence[tuple[float, float]]) -> dict[str, Any]:
         """Store an evaluation, and return the values of its row in ``metrics.jsonl``.
 
         Args:
             when, step: As in that row.
-            losses: From :func:`core.training.methods.loop.row_losses`: each row's sum in nats, and its tokens.
+            losses: From :func:`core.training.methods.loop.row_losses`: each row's sum in nats, and its tokens or their weight.
         """
         sums, tokens = [total for total, _ in losses], [count for _, count in losses]
         mean = sum(sums) / sum(tokens) if sum(tokens) else math.nan
@@ -56,21 +56,21 @@ class RowLosses:
             self._store(when, step, sums, tokens)
         return values
 
-    def _store(self, when: str, step: int, sums: list[float], tokens: list[int]) -> None:
+    def _store(self, when: str, step: int, sums: list[float], tokens: list[float]) -> None:
         writer = JsonlWriter(self._path)
         try:
             writer.append({"when": when, "step": step, "losses": sums, "tokens": tokens})
         finally:
             writer.close()
 
-    def _first(self) -> tuple[list[float], list[int]] | None:
+    def _first(self) -> tuple[list[float], list[float]] | None:
         return next((found for (when, _), found in self._known.items() if when == BEFORE), None)
 
-    def _lowest(self) -> tuple[list[float], list[int]] | None:
+    def _lowest(self) -> tuple[list[float], list[float]] | None:
         return min(self._known.values(), key=lambda found: sum(found[0]), default=None)
 
     def _since(
-        self, earlier: tuple[list[float], list[int]] | None, sums: list[float], tokens: list[int]
+        self, earlier: tuple[list[float], list[float]] | None, sums: list[float], tokens: list[float]
     ) -> tuple[float, float, float] | None:
         """The change since an earlier evaluation and its interval, if that was of the same rows."""
         if earlier is None or earlier[1] != tokens:
@@ -80,10 +80,10 @@ class RowLosses:
         return weighted_change(differences, [tokens[row] for row in rows], self._seed)
 
 
-def _read(line: dict[str, Any]) -> tuple[tuple[str, int], tuple[list[float], list[int]]] | None:
+def _read(line: dict[str, Any]) -> tuple[tuple[str, int], tuple[list[float], list[float]]] | None:
     """A line's evaluation; None if it is damaged."""
     when, step, sums, tokens = (line.get(name) for name in ("when", "step", "losses", "tokens"))
     if not (isinstance(when, str) and isinstance(step, int) and isinstance(sums, list) and isinstance(tokens, list)):
         return None
-    whole = all(isinstance(one, int | float) for one in sums) and all(isinstance(one, int) for one in tokens)
+    whole = all(isinstance(one, int | float) for one in sums) and all(isinstance(one, int | float) for one in tokens)
     return ((when, step), (sums, tokens)) if whole and len(sums) == len(tokens) else None

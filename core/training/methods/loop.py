@@ -55,14 +55,15 @@ class Batch:
     Attributes:
         ids, mask, labels: ``(rows, tokens)`` int64; the mask is 0 and the label :data:`IGNORED` on padding.
         values: As in :class:`Example`, ``(rows, tokens)`` float32, 0 on padding.
-        learned: Tokens that are learned. The first of a row never is: no token precedes it.
+        learned: Tokens that are learned, or the sum of their weights if the rows have ``weights``. The first of a row
+            never is: no token precedes it.
     """
 
     ids: Tensor
     mask: Tensor
     labels: Tensor
     values: Mapping[str, Tensor]
-    learned: int
+    learned: float
 
     @classmethod
     def of(cls, examples: Sequence[Example], *, pad: int, device: Any) -> Batch:
@@ -86,8 +87,12 @@ class Batch:
                 name: padded([example.values[name] for example in examples], 0.0, torch.float32)
                 for name in examples[0].values
             },
-            learned=sum(label != IGNORED for example in examples for label in example.labels[1:]),
+            learned=sum(sum(_weights(example)[1:]) for example in examples),
         )
+
+
+def _weights(example: Example) -> Sequence[float]:
+    return example.values.get("weights") or [int(label != IGNORED) for label in example.labels]
 
 
 LossFunction = Callable[[Any, Batch], Tensor]
@@ -135,7 +140,7 @@ def micro_batches(examples: Sequence[Example], size: int, *, pad: int, device: A
 
 
 def forward_backward(
-    model: Any, batches: Sequence[Batch], loss: LossFunction = cross_entropy, *, learned: int | None = None
+    model: Any, batches: Sequence[Batch], loss: LossFunction = cross_entropy, *, learned: float | None = None
 ) -> float:
     """Add the gradients of a loss over some batches to the parameters' ``grad``.
 
@@ -173,8 +178,8 @@ def mean_loss(model: Any, batches: Sequence[Batch], loss: LossFunction = cross_e
 
 def row_losses(
     model: Any, examples: Sequence[Example], *, pad: int, loss: LossFunction = cross_entropy
-) -> list[tuple[float, int]]:
-    """Each row's sum of a loss over its learned tokens, and their number; without dropout and gradients.
+) -> list[tuple[float, float]]:
+    """Each row's sum of a loss over its learned tokens, and their number or weight; without dropout and gradients.
 
     One row at a time, because a loss function returns the mean over a whole batch. Rows of different lengths then
     need no padding either.
