@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Any
 
 from core.adapter_checks import adapter_remarks
-from core.config import DatasetSection, EvaluationSection, RunConfig, SourceFields
+from core.config import DEFAULT_SYSTEM_PROMPT, DatasetSection, EvaluationSection, RunConfig, SourceFields
 from core.device_checks import device_checks
 from core.errors import InvalidInput
 from core.learning_rate import ModelFacts
@@ -266,7 +266,7 @@ def _without_answers(dataset: DatasetSection) -> list[str]:
     return [
         f"{path}.response_field"
         for path, source in sources.items()
-        if not source.response_field and not source.source.startswith("generated:")
+        if not source.response_field and not source.text_field and not source.source.startswith("generated:")
     ]
 
 
@@ -274,6 +274,8 @@ def _answer_column(found: _Found) -> None:
     for path in _without_answers(found.config.dataset):
         if found.facts.compares:
             found.add(Severity.BLOCKS, path, CHOOSE_ANSWERS)
+        elif found.config.trains_conversations:
+            continue  # the conversations have answers of their own
         elif "response" in found.method.columns:
             words = f"Choose the answer column: {found.method.term} learns from it."
             found.add(Severity.BLOCKS, path, words)
@@ -284,6 +286,36 @@ def _answer_column(found: _Found) -> None:
                 "warm-up off.",
                 Fix("Turn off warm-up", {"pre_training.enabled": False}),
             )  # fmt: skip
+
+
+def _plain_text(found: _Found) -> None:
+    dataset = found.config.dataset
+    parts: dict[str, SourceFields] = {f"dataset.mix.{place}": part for place, part in enumerate(dataset.mix)}
+    for path, source in (parts or {"dataset": dataset}).items():
+        if source.text_field and not found.method.uses("dataset.text_field"):
+            found.add(
+                Severity.BLOCKS, f"{path}.text_field",
+                f"{found.method.term} needs questions, and plain text has none. Clear the text column.",
+                None if parts else Fix("Clear the text column", {"dataset.text_field": None}),
+            )  # fmt: skip
+
+
+def _tags_without_use(found: _Found) -> None:
+    """Conversations are trained as they are, so a system prompt must not ask for answer tags."""
+    dataset = found.config.dataset
+    told = DEFAULT_SYSTEM_PROMPT if dataset.system_prompt is None else dataset.system_prompt
+    asked = [
+        tag
+        for name in ("solution_start", "reasoning_start")
+        if (tag := getattr(dataset, name)) and (tag in told or f"{{{name}}}" in told)
+    ]
+    if asked and found.config.trains_conversations and not dataset.text_field:
+        found.add(
+            Severity.WARNS, "dataset.system_prompt",
+            f"The system prompt asks for {asked[0]}, and the model would learn to ignore that: unless only the last "
+            "assistant message is trained, conversations are trained as they are, without answer tags.",
+            Fix("Remove the system prompt", {"dataset.system_prompt": ""}),
+        )  # fmt: skip
 
 
 def _usable(found: _Found) -> None:
@@ -556,6 +588,8 @@ def _nothing_held_out(found: _Found) -> None:
 
 _RULES: tuple[tuple[Callable[[_Found], None], Need | None], ...] = (
     (_answer_column, None),
+    (_plain_text, None),
+    (_tags_without_use, None),
     (_usable, None),
     (_columns, Need.REWARD),
     (_readable, Need.REWARD),

@@ -93,6 +93,8 @@ def show(
     Raises:
         InvalidInput: The template is broken, or refuses the conversation in every form.
     """
+    if not conversation.messages:  # Plain text has no prompt.
+        return Shown(("",))
     able = abilities(template, tuple(sorted(special.items())))
     told, changes = supported(conversation, able)
     cut = Cut(control)

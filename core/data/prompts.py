@@ -16,6 +16,7 @@ from jinja2.runtime import Macro
 
 from core.config import DEFAULT_SYSTEM_PROMPT, DatasetSection
 from core.data.conversation import Conversation
+from core.data.rows import is_text
 from core.data.template_limits import LimitedEnvironment, budget
 from core.errors import InvalidInput
 from core.reward import THOUGHTS
@@ -48,8 +49,10 @@ def conversation(row: Mapping[str, Any], dataset: DatasetSection) -> Conversatio
     """The prompt of one row: its own conversation, or its question alone.
 
     The configuration's system prompt comes first, then the row's own, in the same message. An empty one adds
-    nothing.
+    nothing. A plain text has no prompt, so its conversation is empty.
     """
+    if is_text(row):
+        return Conversation((), as_is=True)
     own = Conversation.of_row(row) or Conversation(({"role": "user", "content": str(row["instruction"])},))
     return own.told(system_prompt(dataset))
 
@@ -59,7 +62,8 @@ def warm_up_target(row: Mapping[str, Any], dataset: DatasetSection, opened: str 
 
     If a rule extracted the reference from a longer text, the text is the reasoning. In a reference like GSM8K's, the
     reasoning is before ``####`` and the solution after it; calculator annotations (``<<48/2=24>>``) are left out. A
-    reference without reasoning gets reasoning markers only if the system prompt asks for them.
+    reference without reasoning gets reasoning markers only if the system prompt asks for them. A plain text is its own
+    target.
 
     Args:
         opened: The opening marker at the end of the prompt (:func:`core.reward.opened_by`). It is not
@@ -71,6 +75,8 @@ def warm_up_target(row: Mapping[str, Any], dataset: DatasetSection, opened: str 
     >>> warm_up_target({"response": "48 + 24 = 72\\n#### 72"}, thinks, "<think>\\n")
     '48 + 24 = 72</think><SOLUTION>72</SOLUTION>'
     """
+    if is_text(row):
+        return str(row["response"])
     full = str(row.get("full_response") or row["response"])
     before, found, solution = full.rpartition("####")
     working = before if found else full if row.get("full_response") else ""

@@ -85,7 +85,7 @@ def map_row(raw: Mapping[str, Any], dataset: SourceFields, *, whole: bool = Fals
 
 def is_text(row: Mapping[str, Any]) -> bool:
     """Whether a mapped row is plain text to continue: it has no question, which every other row has."""
-    return not row["instruction"] and "conversation" not in row
+    return row.get("instruction") == "" and "conversation" not in row
 
 
 def _reply(asked: Conversation, said: Message | None, given: Any) -> tuple[Message, ...]:

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 import core.config as configuration
 from core.config import DatasetSection, RewardSection, RolloutEngine, RunConfig
 from core.data.prompt_file import read_prompts
+from core.data.rows import is_text
 from core.errors import Conflict, InvalidConfig, InvalidInput
 from core.evaluation import MOST_MODELS, MOST_PROMPTS, Asked, EvaluationSpec
 from core.job import JobKind, check_id
@@ -164,7 +165,7 @@ class Specifier:
             )
         prepared = JobDir.open(self._home.outputs, request.session_id).prepared
         held_out = prepared / "holdout.jsonl"
-        rows = whole_lines(held_out) if held_out.exists() else []
+        rows = [row for row in whole_lines(held_out) if not is_text(row)] if held_out.exists() else []
         if not rows:
             raise Conflict("This run has no held-out questions yet. Choose a dataset or your own questions.")
         return rows, f"held-out questions of {self.label(f'session:{request.session_id}')}"

@@ -191,7 +191,7 @@ class Preflight:
                 "measured": found["rows"],
                 "long_references": round(found["cut_references"] * found["rows"]),
                 "longest_reference": found["reference"]["most"],
-                "long_prompts": round(found["cut_prompts"] * found["rows"]),
+                "long_prompts": 0 if config.trains_conversations else round(found["cut_prompts"] * found["rows"]),
                 "long_examples": round(found.get("cut_examples", 0) * found["rows"]),
                 "longest_example": found.get("longest_example", 0),
                 "proposed": (found["max_sequence_length"], found["max_new_tokens"]),
@@ -226,7 +226,8 @@ class Preflight:
             "measured": len(mapped),
             "long_references": sum(tokens > training.max_new_tokens for tokens in references),
             "longest_reference": max(references),
-            "long_prompts": sum(tokens > longest for tokens in prompts),
+            # With whole conversations, earlier messages may be trained and fit.
+            "long_prompts": 0 if config.trains_conversations else sum(tokens > longest for tokens in prompts),
             "long_examples": sum(tokens > training.max_sequence_length for tokens in whole),
             "longest_example": max(whole),
             "proposed": lengths.propose(prompts, references),

@@ -15,6 +15,7 @@ from core.data import hub, prompts
 from core.data.pipeline import prepare_rows
 from core.data.rows import map_rows, split_rows
 from core.data.sources import load_rows
+from core.data.spans import Template, texts_of
 from core.errors import TunesmithError
 from core.job_dir import JobDir
 from core.methods.sft import SftSection
@@ -94,6 +95,15 @@ def sides(config: RunConfig) -> Any:
     return {name: row.get(name) for name in ("response", "chosen", "rejected", "label")}, left_out
 
 
+def spoken(config: RunConfig) -> Any:
+    """What is trained of a row with two turns."""
+    talk = [{"role": role, "content": text} for role, text in (("user", "a"), ("assistant", "b"))] * 2
+    section = config.dataset.model_copy(update={"instruction_field": "talk", "response_field": "talk"})
+    (row,), _ = map_rows([{"talk": talk}], section, whole=config.trains_conversations)
+    (text,) = texts_of(row, section, config.training.train_on, Template(None, {}, frozenset())).texts
+    return [text.text[start:end] for start, end, _ in text.spans]
+
+
 def loaded_rows(config: RunConfig) -> Any:
     return map_rows(load_rows(config.dataset, HOME), config.dataset)
 
@@ -159,7 +169,7 @@ def splits(monkeypatch: pytest.MonkeyPatch) -> Observe:
     def observe(config: RunConfig) -> Any:
         seen: list[str] = []
 
-        def rows(section: Any, _home: Home) -> list[dict[str, Any]]:
+        def rows(section: Any, _home: Home, **_: Any) -> list[dict[str, Any]]:
             seen.append(section.split)
             return [{"question": f"{section.split} {number}?", "answer": "x"} for number in range(40)]
 
@@ -275,6 +285,7 @@ FIELDS: dict[str, Entry] = {
     "dataset.chosen_field": (PAIRED, "question", sides),
     "dataset.rejected_field": (PAIRED, "question", sides),
     "dataset.label_field": ({}, "good", sides),
+    "dataset.text_field": ({}, "answer", asked),
     "dataset.max_samples": ({}, 5, loaded_rows),
     "dataset.system_prompt": ({}, "Be brief.", asked),
     "dataset.reasoning_start": ({}, "<w>", asked),
@@ -307,6 +318,7 @@ FIELDS: dict[str, Entry] = {
     "dataset.mix.chosen_field": (MIX, mixed(chosen_field="question", rejected_field="answer"), prepared),
     "dataset.mix.rejected_field": (MIX, mixed(chosen_field="answer", rejected_field="question"), prepared),
     "dataset.mix.label_field": (MIX, mixed(label_field="question"), unusable),
+    "dataset.mix.text_field": (MIX, mixed(text_field="answer"), prepared),
     "dataset.mix.instruction_template": (MIX, mixed(instruction_template="Now: {question}"), prepared),
     "dataset.mix.extraction": (MIX, mixed(extraction="last_number"), prepared),
     "dataset.mix.extraction_pattern": (
@@ -325,6 +337,7 @@ FIELDS: dict[str, Entry] = {
     "evaluation.test_fraction": ({}, 0.3, held_out),
     "evaluation.split": (HUB, "test", "splits"),
     "training.num_epochs": ({}, 2, grpo("num_train_epochs")),
+    "training.train_on": (SFT, "all_assistant_messages", spoken),
     "training.max_steps": ({}, 7, grpo("max_steps")),
     "training.batch_size": ({}, 4, grpo("per_device_train_batch_size")),
     "training.gradient_accumulation_steps": ({}, 2, grpo("gradient_accumulation_steps")),

@@ -10,7 +10,7 @@ from contextlib import closing
 
 from core.config import RewardSection
 from core.data import prompts
-from core.data.rows import map_rows
+from core.data.rows import is_text, map_rows
 from core.data.sources import load_rows
 from core.dataset import Row
 from core.errors import InvalidInput
@@ -153,6 +153,7 @@ def _rows(run: JobDir, spec: EvaluationSpec, home: Home, status: Status) -> list
             if spec.reward:
                 # By all rows, as in training, not by the few that are used.
                 write_json(folder / SETTLED, settled(spec.reward, mapped).model_dump(mode="json"))
+    rows = [row for row in rows if not is_text(row)]
     if not rows:
         raise InvalidInput("There are no questions. Choose another dataset, split or file.", field="prompts")
     _check_needs(rows, spec)

@@ -38,7 +38,8 @@ class RowLosses:
 
         Args:
             when, step: As in that row.
-            losses: From :func:`core.training.methods.loop.row_losses`: each row's sum in nats, and its tokens or their weight.
+            losses: From :func:`core.training.methods.loop.row_losses`: each row's sum in nats, and its tokens or their
+                weight.
         """
         sums, tokens = [total for total, _ in losses], [count for _, count in losses]
         mean = sum(sums) / sum(tokens) if sum(tokens) else math.nan

@@ -21,6 +21,7 @@ from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase
 from core.config import RunConfig
 from core.data import prompts
 from core.data.conversation import Conversation
+from core.data.rows import is_text
 from core.dataset import Row
 from core.errors import InvalidInput
 from core.fidelity import FidelityReport, FidelityVerdict, judged, with_better_choice
@@ -284,7 +285,9 @@ class Fidelity:
     # Questions
 
     def _questions(self, rows: list[Row]) -> list[Question]:
-        chosen = rows[:PROMPTS] or [{"instruction": question, "response": ""} for question in GENERAL]
+        chosen = [row for row in rows if not is_text(row)][:PROMPTS] or [
+            {"instruction": question, "response": ""} for question in GENERAL
+        ]
         return [self._question(row, self._conversation(row)) for row in chosen]
 
     def _conversation(self, row: Row) -> Conversation:
