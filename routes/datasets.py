@@ -52,6 +52,15 @@ class PromptsBody(Body):
     samples: int = Field(3, ge=1, le=20, description="Number of rows.")
 
 
+class TrainedBody(Body):
+    """A configuration whose trained tokens to preview."""
+
+    config: dict[str, Any] = Field(
+        description="A configuration. Of its training section, train_on and max_sequence_length count."
+    )
+    samples: int = Field(1, ge=1, le=20, description="Number of rows.")
+
+
 class UploadRequest(Request):
     """Stores incoming files in the uploads folder, because /tmp may be small or in memory."""
 
@@ -129,6 +138,16 @@ def api_prompts() -> Response:
     """Return the exact prompts that the model will receive for the first rows, with token counts."""
     body = read_body(PromptsBody)
     return jsonify(services().datasets.prompt_preview(body.config, body.samples))
+
+
+@bp.post("/api/datasets/trained")
+@describes(body=TrainedBody, answer={"train_on": str, "rows": list})
+def api_trained() -> Response:
+    """Return the tokens of the first rows with the weight that supervised fine-tuning gives each, for every choice of
+    what is trained on.
+    """
+    body = read_body(TrainedBody)
+    return jsonify(services().datasets.trained_preview(body.config, body.samples))
 
 
 @bp.delete("/api/datasets/<upload_id>")

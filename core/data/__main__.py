@@ -27,6 +27,7 @@ def main() -> None:
         "peek": _peek,
         "fetch": _fetch,
         "render": _render,
+        "trained": _trained,
         "work": _work,
         "tasks": _tasks,
     }
@@ -38,13 +39,13 @@ def main() -> None:
     json.dump(answer, sys.stdout, allow_nan=False)
 
 
-def _peek(dataset: dict[str, Any], root: str, samples: int) -> dict[str, Any]:
+def _peek(dataset: dict[str, Any], root: str, samples: int, whole: bool = False) -> dict[str, Any]:
     from core.config import DatasetSection
     from core.data import sources
     from core.data.cells import plain
     from core.settings import Home
 
-    rows, columns, total = sources.peek(DatasetSection.model_validate(dataset), Home(Path(root)), samples)
+    rows, columns, total = sources.peek(DatasetSection.model_validate(dataset), Home(Path(root)), samples, whole=whole)
     return {"rows": [plain(row) for row in rows], "columns": columns, "total": total}
 
 
@@ -86,6 +87,36 @@ def _render(
             answers.append({"refused": error.message})
     if refused is not None and all("refused" in answer for answer in answers):
         raise refused
+    return answers
+
+
+def _trained(
+    template: str | None,
+    special: dict[str, str],
+    control: list[str],
+    begin: str,
+    dataset: dict[str, Any],
+    rows: list[dict[str, Any]],
+) -> list[dict[str, Any]]:
+    """For each row, by each choice of what is trained on: ``texts`` and ``changes``, or why it is ``refused``."""
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
+    from core.config import DatasetSection
+    from core.data.spans import Template, texts_of
+    from core.data.trained_on import WORDS
+    from core.errors import InvalidInput
+
+    section, made = DatasetSection.model_validate(dataset), Template(template, special, frozenset(control), begin)
+    answers = []
+    for row in rows:
+        by_choice: dict[str, Any] = {}
+        for choice in WORDS:
+            try:
+                found = texts_of(row, section, choice, made)
+                by_choice[choice] = {"texts": [text.json() for text in found.texts], "changes": found.changes}
+            except InvalidInput as error:
+                by_choice[choice] = {"refused": error.message}
+        answers.append(by_choice)
     return answers
 
 

@@ -116,6 +116,8 @@ def texts_of(row: Row, dataset: DatasetSection, train_on: TrainOn, template: Tem
 
 def _answer(row: Row, dataset: DatasetSection, template: Template) -> Texts:
     """The reference answer in its tags, after the prompt. Training makes the same tokens (``method_rows``)."""
+    if not row["response"]:
+        raise InvalidInput("This row has no answer at its end, so it is left out.", field="dataset.response_field")
     shown = template.show(asked(row, dataset), ask=True)
     markers = Markers(dataset.reasoning_start, dataset.reasoning_end, dataset.solution_start, dataset.solution_end)
     opened = opened_by(shown.text, markers)

@@ -15,6 +15,7 @@ from pages.datasets.catalogue import Catalogue, catalogue
 from pages.datasets.mapping import MappingFields, mapping_fields
 from pages.wizard.dataset_choice import Choices, choices
 from pages.wizard.frame import Frame, frame
+from pages.wizard.trained import TrainedView, trained_view
 from services.container import Services
 from services.forms.fields import FormField, form_field
 from services.wizard.draft import DatasetDraft, Draft
@@ -103,6 +104,7 @@ class DatasetStep:
     preview_hint: str
     prompts: tuple[PromptView, ...]
     prompts_problem: str
+    trained: TrainedView | None
 
 
 def dataset_step(services: Services, args: Mapping[str, str]) -> DatasetStep:
@@ -157,6 +159,7 @@ def dataset_step(services: Services, args: Mapping[str, str]) -> DatasetStep:
         else "Choose a dataset to see its first rows.",
         prompts=prompts,
         prompts_problem=prompts_problem,
+        trained=trained_view(services, draft) if preview else None,
     )
 
 

@@ -49,7 +49,7 @@ GROUPS = (
         "batch",
         "Length and batch size",
         "In each step, the model learns from some rows and is updated once.",
-        (*LENGTH, "training.max_sequence_length"),
+        (*LENGTH, "training.max_sequence_length", "training.train_on"),
         rollouts=False,
     ),
     Group(

@@ -18,7 +18,7 @@ from core.dataset import Damage, UploadInfo
 from core.errors import Conflict, InvalidInput
 from core.job import ID_PATTERN
 from core.settings import Home
-from services.datasets import prompts
+from services.datasets import prompts, trained
 from services.machine.bin import Bin, Entry
 
 MAX_CELL = 20_000
@@ -27,6 +27,8 @@ MAX_SHOWN = 4_000_000
 """Characters of all cells in a preview: if there are many, each is truncated further."""
 LEAST_CELL = 300
 MAX_SAMPLES = 200
+LIMITS = ("train_on", "max_sequence_length")
+"""Training settings that decide which tokens are trained."""
 MOST_MADE = 8
 """Number of cached exercise previews."""
 HUB_TIMEOUT = 180.0
@@ -151,6 +153,27 @@ class Datasets:
         rows, _, _ = self._peek(complete.dataset, min(max(n, 1), 20))
         return prompts.preview(self._home, complete.model, complete.dataset, rows)
 
+    def trained_preview(self, config: dict[str, Any], n: int = 1) -> dict[str, Any]:
+        """What the first rows are trained on, as from :func:`services.datasets.trained.trained_preview`.
+
+        Args:
+            config: A configuration for supervised fine-tuning; its model and dataset sections are needed.
+            n: How many rows.
+        """
+        training = config.get("training")
+        given = {name: training[name] for name in LIMITS if name in training} if isinstance(training, dict) else {}
+        complete = core.config.parse(
+            {
+                "name": "preview",
+                "method": "sft",
+                "model": config.get("model"),
+                "dataset": config.get("dataset"),
+                "training": given,
+            }
+        )
+        found, _, _ = peek(self._home, complete.dataset, min(max(n, 1), 20), whole=True)
+        return trained.trained_preview(self._home, complete, found)
+
     def check(self, dataset: DatasetSection) -> None:
         """Reject a source that clearly does not exist. Does not query Hugging Face; the worker does that.
 
@@ -217,17 +240,26 @@ def at_hand(section: DatasetSection) -> bool:
     return not any(_slow(part.source) for part in (section.mix or (section,)))
 
 
-def peek(home: Home, section: DatasetSection, samples: int, timeout: float = HUB_TIMEOUT) -> Peeked:
+def peek(
+    home: Home, section: DatasetSection, samples: int, timeout: float = HUB_TIMEOUT, *, whole: bool = False
+) -> Peeked:
     """The first rows. A separate process reads whatever is not available locally.
+
+    Args:
+        home: The data folders.
+        section: The dataset.
+        samples: How many rows.
+        timeout: In seconds.
+        whole: For a mixture, whose rows are mapped: as in :func:`core.data.rows.map_row`.
 
     Raises:
         TunesmithError: They cannot be read, or not within ``timeout`` seconds.
     """
     if at_hand(section):
-        return sources.peek(section, home, samples)
+        return sources.peek(section, home, samples, whole=whole)
     if not section.mix and section.source != tasks.SOURCE:
         sources.check_hub_id(section.source)
-    request = {"dataset": section.model_dump(mode="json"), "root": str(home.root), "samples": samples}
+    request = {"dataset": section.model_dump(mode="json"), "root": str(home.root), "samples": samples, "whole": whole}
     found = prompts.ask(home, "peek", timeout=timeout, **request)
     return found["rows"], found["columns"], found["total"]
 

@@ -214,15 +214,30 @@ def part_counts(file: Path, answers: Sequence[Mapping[str, Any]]) -> tuple[list[
     if not file.is_file():
         return nothing, ["This model has no tokenizer.json, so tokens are not counted until training starts."]
     try:
-        tokenizer = _tokenizer(file, file.stat().st_mtime_ns)
-    except Exception as error:  # noqa: BLE001 - the library raises bare Exception for a file it cannot read
-        return nothing, [f"Cannot read the model's tokenizer.json: {error}"]
+        tokenizer = tokenizer_in(file)
+    except InvalidInput as error:
+        return nothing, [error.message]
 
     def tokenize(text: str) -> list[int]:
         # The template has already added the special tokens.
         return list(tokenizer.encode(text, add_special_tokens=False).ids)
 
     return [len(tokens_of(one["parts"], tokenize)) if "parts" in one else None for one in answers], []
+
+
+def tokenizer_in(file: Path) -> Any:
+    """The tokenizer of a ``tokenizer.json``.
+
+    Raises:
+        InvalidInput: The model has no such file, or it cannot be read.
+    """
+    if not file.is_file():
+        raise InvalidInput("This model has no tokenizer.json, so its tokens are known only when training starts.")
+    try:
+        return _tokenizer(file, file.stat().st_mtime_ns)
+    except Exception as error:
+        # The library raises bare Exception for a file it cannot read.
+        raise InvalidInput(f"Cannot read the model's tokenizer.json: {error}") from error
 
 
 @lru_cache(maxsize=4)

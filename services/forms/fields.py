@@ -17,6 +17,7 @@ from pydantic.fields import FieldInfo
 
 from core.config import LORA_TARGETS, SECTIONS, RunConfig
 from core.data import extract
+from core.data.trained_on import WORDS
 from core.methods import METHODS
 from core.section import range_words, short_number, usual_range
 
@@ -56,6 +57,7 @@ CHOICES: dict[str, Mapping[str, str]] = {
         "sgd": "SGD",
         "adafactor": "Adafactor",
     },
+    "train_on": dict(WORDS),
     "rollout_engine": {"auto": "Automatic", "transformers": "Transformers", "llama_cpp": "llama.cpp"},
     "type": {"preset": "Built-in", "composite": "Custom"},
 } | {f"{one.section_name}.{field}": titles for one in METHODS for field, titles in one.choices.items()}

@@ -52,6 +52,7 @@ def ready_mapping(library: Library, source: str) -> dict[str, Any]:
         "extraction": "none",
         "extraction_pattern": "",
         "columns": {},
+        "text_field": None,
     }
     if source.startswith("upload:"):
         info = library.info(source.removeprefix("upload:"))

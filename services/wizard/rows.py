@@ -10,7 +10,7 @@ from core.data.rows import map_rows
 from core.dataset import FieldGuess, Row
 from core.model import local_folder
 from core.settings import Home
-from services.datasets.datasets import Datasets, read_dataset_section
+from services.datasets.datasets import LIMITS, Datasets, read_dataset_section
 from services.wizard.draft import DatasetDraft, Draft, config_of
 
 SAMPLES = 5
@@ -24,6 +24,7 @@ MAPPING = (
     "extraction_pattern",
     "instruction_template",
     "columns",
+    "text_field",
 )
 PROMPT = ("system_prompt", "reasoning_start", "reasoning_end", "solution_start", "solution_end", "chat_template")
 ROWS = ("source", "subset", "revision", "split", "size", "max_operand", "seed", "tasks", "mix")
@@ -57,6 +58,7 @@ class DraftRows:
         # Cache of what was fetched or took a moment to generate, by request.
         self._rows: dict[str, RowsPreview] = {}
         self._prompts: dict[str, dict[str, Any]] = {}
+        self._trained: dict[str, dict[str, Any]] = {}
 
     def look(self, dataset: DatasetDraft) -> RowsPreview | None:
         """The first rows; None if they are on Hugging Face and not downloaded yet.
@@ -82,6 +84,9 @@ class DraftRows:
             _keep(self._rows, _key(draft.dataset), self._preview(draft.dataset, SAMPLES))
         if draft.model.name:
             _keep(self._prompts, _prompt_key(draft), self._prompt_preview(draft))
+            if draft.chosen_method.uses("training.train_on"):
+                answer = self._datasets.trained_preview(config_of(draft, self._home))
+                _keep(self._trained, _trained_key(draft), answer)
 
     def mapped(self, dataset: DatasetDraft, count: int = 50) -> list[Row]:
         """Mapped rows, as far as they can be read without the network; empty without a source.
@@ -92,7 +97,8 @@ class DraftRows:
         if not dataset.source:
             return []
         raw = self._rows.get(_key(dataset)) if dataset.remote else self._preview(dataset, count)
-        return map_rows(raw.rows if raw else [], read_dataset_section(_readable(dataset)))[0]
+        section = read_dataset_section({**_readable(dataset), "text_field": None})  # Rewards need questions.
+        return map_rows(raw.rows if raw else [], section)[0]
 
     def prompts(self, draft: Draft) -> dict[str, Any] | None:
         """The first prompts, exactly as rendered; None if the model's chat template would have to be downloaded.
@@ -108,6 +114,24 @@ class DraftRows:
             answer = self._prompt_preview(draft)
             if draft.dataset.kind in SLOW:
                 _keep(self._prompts, _prompt_key(draft), answer)
+        return answer
+
+    def trained(self, draft: Draft) -> dict[str, Any] | None:
+        """What the first row is trained on; None if files would have to be downloaded, or the method has no choice.
+
+        Returns:
+            As :func:`services.datasets.trained.trained_preview`.
+
+        Raises:
+            TunesmithError: It cannot be rendered.
+        """
+        if not draft.chosen_method.uses("training.train_on") or not draft.dataset.source:
+            return None
+        answer = self._trained.get(_trained_key(draft))
+        if answer is None and not draft.dataset.remote and local_folder(draft.model.name, self._home):
+            answer = self._datasets.trained_preview(config_of(draft, self._home))
+            if draft.dataset.kind in SLOW:
+                _keep(self._trained, _trained_key(draft), answer)
         return answer
 
     def _preview(self, dataset: DatasetDraft, count: int) -> RowsPreview:
@@ -138,3 +162,8 @@ def _key(dataset: DatasetDraft) -> str:
 
 def _prompt_key(draft: Draft) -> str:
     return json.dumps([draft.model.values, draft.dataset.values], sort_keys=True, default=str)
+
+
+def _trained_key(draft: Draft) -> str:
+    limits = [draft.sections["training"].get(name) for name in LIMITS]
+    return json.dumps([_prompt_key(draft), limits], default=str)
