@@ -143,9 +143,7 @@ def api_prompts() -> Response:
 @bp.post("/api/datasets/trained")
 @describes(body=TrainedBody, answer={"train_on": str, "rows": list})
 def api_trained() -> Response:
-    """Return the tokens of the first rows with the weight that supervised fine-tuning gives each, for every choice of
-    what is trained on.
-    """
+    """Return the tokens of the first rows with their weights in supervised fine-tuning, for each training.train_on."""
     body = read_body(TrainedBody)
     return jsonify(services().datasets.trained_preview(body.config, body.samples))
 

@@ -94,9 +94,9 @@ def _peek_mix(
         sizes.append(min(total, part.max_samples or total) if total is not None else None)
     weights = [part.weight for part in dataset.mix]
     known = [size for size in sizes if size is not None]
-    whole = sum(mix.counts_of(known, weights, dataset.max_samples)) if len(known) == len(sizes) else None
+    count = sum(mix.counts_of(known, weights, dataset.max_samples)) if len(known) == len(sizes) else None
     rows = mix.draw(parts, weights, dataset.seed, samples)
-    return rows, list(dict.fromkeys(name for row in rows for name in row)), whole
+    return rows, list(dict.fromkeys(name for row in rows for name in row)), count
 
 
 def _seed(dataset: SourceFields) -> int:

@@ -57,7 +57,7 @@ CHOICES: dict[str, Mapping[str, str]] = {
         "sgd": "SGD",
         "adafactor": "Adafactor",
     },
-    "train_on": dict(WORDS),
+    "train_on": {str(key): title for key, title in WORDS.items()},
     "rollout_engine": {"auto": "Automatic", "transformers": "Transformers", "llama_cpp": "llama.cpp"},
     "type": {"preset": "Built-in", "composite": "Custom"},
 } | {f"{one.section_name}.{field}": titles for one in METHODS for field, titles in one.choices.items()}

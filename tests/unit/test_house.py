@@ -84,9 +84,11 @@ HELPERS_OF_METHODS = {
     "core/training/methods/loop.py": "the plain loop",
     "core/training/methods/packing.py": "several rows in one sequence",
     "core/training/methods/pairs.py": "pairs of a better and a worse answer in tokens",
+    "core/training/methods/sft_rows.py": "tokens and weights for supervised fine-tuning",
     "core/training/methods/training_job.py": "the input of every method",
     "core/training/methods/trl.py": "shared by all TRL trainers",
     "core/training/methods/warm_up.py": "supervised steps before another method",
+    "core/training/methods/weighted_loss.py": "cross-entropy with a weight for each token",
 }
 """Files next to the methods that are not methods."""
 SHARED_SCRIPTS = {

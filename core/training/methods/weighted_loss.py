@@ -73,7 +73,7 @@ def columns(one: Example) -> dict[str, Any]:
     return {"input_ids": one.ids, "labels": one.labels, WEIGHTS: one.values[WEIGHTS]}
 
 
-class Collator(DataCollatorForLanguageModeling):  # type: ignore[misc]
+class Collator(DataCollatorForLanguageModeling):
     """TRL's, with the weights: 0 on padding."""
 
     def torch_call(self, examples: list[dict[str, Any]]) -> dict[str, Any]:
