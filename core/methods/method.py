@@ -57,13 +57,13 @@ class Need(StrEnum):
 
 
 FOR_REWARDS = frozenset({"dataset.columns", "dataset.drop_unparseable"})
-"""Settings of the common sections that a method uses if it needs a reward, or names them in ``shows``."""
+"""Settings of the common sections that a method uses if it needs a reward, or names them in ``also``."""
 FOR_SHAPES = {
     "dataset.chosen_field": Shape.PAIRS, "dataset.rejected_field": Shape.PAIRS, "dataset.label_field": Shape.RATINGS,
 }  # fmt: skip
 """Settings of the dataset section for rows of one shape; the method must name that shape as one of its ``shapes``."""
 NAMED = frozenset({"dataset.text_field", "training.train_on"})
-"""Settings of the common sections that a method uses only if it names them in ``shows``."""
+"""Settings of the common sections that a method uses only if it names them in ``also``."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +99,7 @@ class Method:
         section_name: Their name in the configuration.
         section_title: What the form calls them.
         shows: Settings of the common sections that have an effect, by path; ``training.*`` stands for a whole section.
+        also: Settings of the common sections beyond what ``shows`` allows: those of :data:`FOR_REWARDS` and :data:`NAMED`.
         columns: Mapped columns that every row must have.
         shapes: What rows it can learn from, the usual one first. Every row has an answer, so a method for examples
             also takes the others.
@@ -133,6 +134,7 @@ class Method:
     section_name: str
     section_title: str
     shows: tuple[str, ...]
+    also: tuple[str, ...] = ()
     columns: tuple[str, ...]
     shapes: tuple[Shape, ...] = (Shape.EXAMPLES,)
     job_type: JobType
@@ -164,17 +166,15 @@ class Method:
         section, _, name = path.partition(".")
         if section == self.section_name:
             return True
-        if path in self.shows:
-            return True
-        if path in NAMED:
-            return False
+        if path in self.also or path in NAMED:
+            return path in self.also
         if section == "reward" or path in FOR_REWARDS:
             return Need.REWARD in self.needs
         if path in FOR_SHAPES:
             return FOR_SHAPES[path] in self.shapes
         if not name:
             return any(shown.startswith(f"{section}.") for shown in self.shows)
-        return f"{section}.*" in self.shows
+        return path in self.shows or f"{section}.*" in self.shows
 
     @property
     def described(self) -> tuple[Metric, ...]:
@@ -207,7 +207,7 @@ class Method:
             "columns": list(self.columns),
             "shapes": [str(shape) for shape in self.shapes],
             "job_type": str(self.job_type),
-            "shows": [*self.shows, f"{self.section_name}.*"],
+            "shows": [*self.shows, *self.also, f"{self.section_name}.*"],
             "phases": [{"key": phase.key, "title": phase.title} for phase in self.phases],
             "metrics": list(self.metrics),
         }

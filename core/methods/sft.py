@@ -102,7 +102,9 @@ def facts(config: RunConfig) -> Sequence[tuple[str, Any]]:
     section = config.own(SftSection)
     noise = () if section.neftune_noise_alpha is None else (("NEFTune alpha", section.neftune_noise_alpha),)
     packed = (("Packing", "several rows in one sequence"),) if section.packing else ()
-    return (("Loss", SFT.choices["loss_type"][section.loss_type]), *noise, *packed)
+    chosen = "plain_text" if config.dataset.text_field else config.training.train_on
+    on = (("Trained on", chosen.replace("_", " ")),) if chosen != "last_assistant_message" else ()
+    return (("Loss", SFT.choices["loss_type"][section.loss_type]), *on, *noise, *packed)
 
 
 SFT = Method(
@@ -117,8 +119,6 @@ SFT = Method(
     shows=(
         "model.*",
         "dataset.*",
-        "dataset.text_field",
-        "dataset.columns",
         "evaluation.*",
         *(
             f"training.{name}"
@@ -136,7 +136,6 @@ SFT = Method(
                 "lr_scheduler_type",
                 "optim",
                 "max_sequence_length",
-                "train_on",
                 "gradient_checkpointing",
                 "save_steps",
                 "keep_checkpoints",
@@ -144,6 +143,7 @@ SFT = Method(
             )
         ),
     ),
+    also=("dataset.text_field", "dataset.columns", "training.train_on"),
     columns=("instruction", "response"),
     job_type=JobType.SL,
     needs=(),

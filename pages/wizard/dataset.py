@@ -40,6 +40,8 @@ HUB = ("subset", "split", "revision")
 TASKS = ("size", "seed")
 COLUMNS = (*MAPPING, "max_samples")
 """The fields below 'Map columns'."""
+MOST_TEXT = 2000
+"""Characters of a plain text that are shown."""
 PREPARATION = ("deduplicate", "drop_unparseable", "drop_personal", "drop_overlap")
 
 
@@ -206,6 +208,8 @@ def _prompts(services: Services, draft: Draft) -> tuple[tuple[PromptView, ...], 
 
 
 def _prompt(one: dict[str, Any]) -> PromptView:
+    if not one["messages"]:
+        return PromptView((one["reference"][:MOST_TEXT],), "Plain text, without a prompt:")
     if one["text"] is None:
         text = "\n\n".join(f"{message['role']}: {answer_in(message)}" for message in one["messages"])
         return PromptView((text,), "The messages, before the chat template is applied:")
@@ -248,7 +252,18 @@ def _mapping(fields: dict[str, FormField], preview: RowsPreview | None, dataset:
     columns = fields["columns"]
     if left and dataset.source != "mix":  # its sources have their own mappings
         columns = replace(columns, description=f"{columns.description} Available: {left[:500]}.")
-    return tuple(columns if name == "columns" else fields[name] for name in COLUMNS)
+    changed = fields | {"columns": columns, "text_field": _text_field(fields["text_field"], preview, dataset)}
+    return tuple(changed[name] for name in COLUMNS)
+
+
+def _text_field(field: FormField, preview: RowsPreview | None, dataset: DatasetDraft) -> FormField:
+    """A choice of the columns, or none."""
+    names = list(preview.columns) if preview and dataset.source != "mix" else []
+    if not names:
+        return field
+    value = str(field.value or "")
+    others = [value] if value and value not in names else []
+    return replace(field, kind="choice", choices=(("", "None"), *((name, name) for name in (*others, *names))))
 
 
 def _pick(fields: dict[str, FormField], names: tuple[str, ...]) -> tuple[FormField, ...]:

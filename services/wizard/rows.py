@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from core.data.rows import map_rows
 from core.dataset import FieldGuess, Row
+from core.errors import TunesmithError
 from core.model import local_folder
 from core.settings import Home
 from services.datasets.datasets import LIMITS, Datasets, read_dataset_section
@@ -85,8 +87,10 @@ class DraftRows:
         if draft.model.name:
             _keep(self._prompts, _prompt_key(draft), self._prompt_preview(draft))
             if draft.chosen_method.uses("training.train_on"):
-                answer = self._datasets.trained_preview(config_of(draft, self._home))
-                _keep(self._trained, _trained_key(draft), answer)
+                # Whatever prevents it is reported for the prompts too, or is not known yet.
+                with suppress(TunesmithError):
+                    answer = self._datasets.trained_preview(config_of(draft, self._home))
+                    _keep(self._trained, _trained_key(draft), answer)
 
     def mapped(self, dataset: DatasetDraft, count: int = 50) -> list[Row]:
         """Mapped rows, as far as they can be read without the network; empty without a source.

@@ -14,6 +14,7 @@ from core.device_checks import device_checks
 from core.errors import InvalidConfig, InvalidInput
 from core.methods import METHODS, Method, method, method_of
 from core.methods.grpo import GRPO
+from core.methods.sft import SFT
 from core.model import Device
 from core.rewards import maximum, needs, settled
 from core.section import range_words, usual_range
@@ -211,3 +212,19 @@ def test_every_suggested_range_has_a_source() -> None:
         if (usual := usual_range(info))
     }
     assert ranges == table
+
+
+def test_a_card_says_what_was_trained_unless_it_is_the_last_answer() -> None:
+    """Plain text leaves no choice."""
+    config = {"name": "x", "model": {"name": "a/b"}, "dataset": {"source": "a/b"}, "method": "sft"}
+    assert [name for name, _ in SFT.facts(parse(config))] == ["Loss"]
+    turns = parse({**config, "training": {"train_on": "last_assistant_turn"}})
+    assert ("Trained on", "last assistant turn") in SFT.facts(turns)
+    assert ("Trained on", "plain text") in SFT.facts(parse({**config, "dataset": {"source": "a/b", "text_field": "t"}}))
+
+
+def test_what_is_trained_is_a_choice_of_supervised_fine_tuning_alone() -> None:
+    """Other methods show whole sections, and not these settings."""
+    for path in ("training.train_on", "dataset.text_field"):
+        assert [one.key for one in METHODS if one.uses(path)] == ["sft"]
+    assert SFT.uses("dataset.columns")

@@ -130,3 +130,23 @@ def test_a_refused_choice_says_why_and_a_row_without_one_is_no_error(
     page = browser.get("/new/dataset").text
     assert "Use a number of 0 or more" in page
     assert "not possible for this row" in page
+
+
+def test_plain_text_is_chosen_prepared_and_ready(
+    client: FlaskClient, browser: Browser, services: Services, section: dict[str, Any]
+) -> None:
+    """The page offers the columns; neither question nor answer column is needed, and nothing blocks a start."""
+    text = {"source": section["source"], "text_field": "w"}
+    whole = {"name": "x", "method": "sft", **config(text, max_steps=1)}
+    services.wizard.load(whole)
+    page = browser.get("/new/dataset").text
+    assert '<select id="dataset-text-field"' in page
+    assert "Plain text, without a prompt:" in page
+    report = client.post("/api/datasets/prepare", json={"config": whole}).get_json()
+    assert report["lengths"]["prompt"]["most"] == 0
+    assert report["lengths"]["reference"]["most"] == len("[0, 0.5, 0, 1]")
+    found = client.post("/api/training/check", json=whole).get_json()
+    assert not [one for one in found["problems"] if one["severity"] == "blocks"]
+    scored = {**whole, "method": "grpo", "reward": {"type": "preset", "preset_name": "math"}}
+    problems = client.post("/api/training/check", json=scored).get_json()["problems"]
+    assert "dataset.text_field" in [one["field"] for one in problems if one["severity"] == "blocks"]
