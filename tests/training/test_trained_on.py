@@ -203,3 +203,18 @@ def test_weighted_rows_are_held_out_with_their_weights(models: Home, monkeypatch
     data = prepare(whole, loaded.tokenizer, run, models, Status(run))
     made = training_rows(data.holdout[:2], whole, loaded.tokenizer)
     assert rows(run, "evaluation")[0]["loss"] == pytest.approx(by_hand(loaded.model, made.examples, "nll"), rel=1e-4)
+
+
+def test_texts_and_conversations_can_be_mixed(models: Home) -> None:
+    """Each row by its own source's mapping; the answer tags are only in the conversations' answers."""
+    texts = dataset(models, [{"text": f"Page {place}."} for place in range(8)], text_field="text")
+    talks = dataset(models, [{"messages": talk(place)} for place in range(8)])
+    parts = [{name: value for name, value in one.items() if name != "system_prompt"} for one in (texts, talks)]
+    tags = {"solution_start": "<S>", "solution_end": "</S>", "reasoning_start": "", "reasoning_end": ""}
+    section = {"source": "mix", "mix": parts, "system_prompt": "", **tags}
+    whole = parse({**changed(SFT, evaluation__holdout_fraction=0), "dataset": section})
+    loaded, made = prepared(make_run(models, "mixed-rows", dump_given(whole)), whole, models)
+    said = {learned(one, loaded.tokenizer) for one in made.examples}
+    assert {f"Page {place}.<|im_end|>" for place in range(8)} < said
+    assert {f"<S>{2 * place + 2}, twice as much.</S><|im_end|>" for place in range(8)} < said
+    assert len(said) == 16
