@@ -163,6 +163,16 @@ def read_messages(value: Any) -> tuple[Message, ...] | None:
     return tuple(one for one in found if one is not None) if all(found) else None
 
 
+def read_reply(value: Any) -> tuple[Message, ...] | None:
+    """Like :func:`read_messages`, for a cell with an answer: it may also be a single message.
+
+    >>> read_reply({"from": "gpt", "value": "4"})
+    ({'role': 'assistant', 'content': '4'},)
+    """
+    single = isinstance(value, Mapping) and isinstance(value.get("role", value.get("from")), str)
+    return read_messages([value] if single else value)
+
+
 def _decoded(value: Any) -> Any:
     return decoded(value) if isinstance(value, str) and value.lstrip().startswith(("[", "{")) else value
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from core.data import detect_preferences as preferences
 from core.data.cells import text_of
 from core.data.extract import TITLES, Extraction, by_path, propose
 from core.data.names import ANSWERS, CHOICES, QUESTIONS, first_known, folded, never_answer
@@ -74,7 +75,8 @@ def guess_fields(rows: Rows) -> FieldGuess:
 
     Tries published shapes, known names, conversations, then the cells' content: the column with the most question
     marks or the longest text is the question. If several columns could be the answer, none is chosen and ``ask`` says
-    what the user has to choose.
+    what the user has to choose. Pairs and ratings of answers are recognized by the names of their columns, and only if
+    the cells are answers and ratings.
 
     >>> guess_fields([{"id": 1, "Question": "2+2?", "Answer": "4"}]).instruction
     'Question'
@@ -86,10 +88,30 @@ def guess_fields(rows: Rows) -> FieldGuess:
     if not columns:
         return FieldGuess(instruction=None, response=None, confidence=0.0, why="There are no columns.")
     filled = [name for name in columns if name.strip() and any(text_of(row.get(name)).strip() for row in rows)]
-    found = (
-        _by_shape(filled, rows) or _by_conversation(filled, rows) or _by_name(filled, rows) or _by_content(filled, rows)
+    two = preferences.names_of_pair(filled, rows)
+    found = preferences.pairs(filled, rows, _of_columns([name for name in filled if name not in two], rows))
+    return found or _with_choices(_answered(filled, rows), filled, rows)
+
+
+def _answered(columns: Sequence[str], rows: Rows) -> FieldGuess:
+    """Question and answer, and the rating of the answer if there is one."""
+    found = _of_columns(columns, rows)
+    rating = preferences.rating_column(columns, rows)
+    if found.response is None and rating:
+        # It is not one of the columns that could be the answer.
+        found = _of_columns([name for name in columns if name != rating], rows)
+    if found.response is None and (words := preferences.undecided(columns, rows)):
+        found = found.model_copy(update={"ask": words})
+    return preferences.rated(found, columns, rows)
+
+
+def _of_columns(columns: Sequence[str], rows: Rows) -> FieldGuess:
+    return (
+        _by_shape(columns, rows)
+        or _by_conversation(columns, rows)
+        or _by_name(columns, rows)
+        or _by_content(columns, rows)
     )
-    return _with_choices(found, filled, rows)
 
 
 def _by_shape(columns: Sequence[str], rows: Rows) -> FieldGuess | None:

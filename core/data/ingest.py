@@ -263,12 +263,12 @@ def _take_lines(
 def _guess(folder: Path, survey: _Survey) -> FieldGuess:
     """The mapping, and the text columns whose cells become lists and objects.
 
-    Question and reference stay text, unless they are a conversation or the reference is nested in the value.
+    Questions and answers stay text, unless they are a conversation or the reference is nested in the value.
     """
     names = survey.structured.names if survey.structured else frozenset()
     sample = [converted(row, names) for row in survey.sample]
     guess = guess_fields(sample)
-    mapped = {guess.instruction} | ({guess.response} if guess.extraction != "json_path" else set())
+    mapped = {guess.instruction, guess.rejected} | ({guess.response} if guess.extraction != "json_path" else set())
     talks = {name for name in names & mapped if any(is_conversation(row.get(name)) for row in sample)}
     if names := names - mapped | talks:
         _convert(folder, names)

@@ -7,7 +7,7 @@ from typing import Any
 
 from core.config import SourceFields
 from core.data.cells import text_of
-from core.data.conversation import answer_in, read_messages, thought_in
+from core.data.conversation import answer_in, read_reply, thought_in
 from core.dataset import Row, Shape
 from core.reward import THOUGHTS
 
@@ -42,7 +42,7 @@ def full_answer(cell: Any) -> str:
     >>> full_answer({"role": "assistant", "content": "4", "reasoning_content": "2 and 2"})
     '<think>\\n2 and 2\\n</think>\\n\\n4'
     """
-    messages = read_messages([cell] if isinstance(cell, Mapping) and "role" in cell else cell)
+    messages = read_reply(cell)
     if messages is None:
         return text_of(cell).strip()
     said = next((one for one in reversed(messages) if one["role"] == "assistant"), None)

@@ -18,6 +18,7 @@ from core.data.conversation import (
     Message,
     answer_in,
     read_messages,
+    read_reply,
     read_tools,
     text_in,
     thought_in,
@@ -109,17 +110,20 @@ def _asked(raw: Mapping[str, Any], row: Row, dataset: SourceFields) -> tuple[Con
     cell = raw.get(dataset.instruction_field)
     messages = read_messages(cell)
     tools = read_tools(row.get("tools") or row.get("functions"))
-    if messages is None:
-        return Conversation(({"role": "user", "content": text_of(cell).strip()},), tools), None
     system = row.get("system")
-    if isinstance(system, str) and system.strip() and messages[0]["role"] != "system":
-        messages = ({"role": "system", "content": system}, *messages)
+    told = ({"role": "system", "content": system},) if isinstance(system, str) and system.strip() else ()
+    if messages is None:
+        asked = {"role": "user", "content": text_of(cell).strip()}
+        # Rows with a question and an answer have always been read without this column.
+        return Conversation((*(told if dataset.shape is not Shape.EXAMPLES else ()), asked), tools), None
+    if messages[0]["role"] != "system":
+        messages = (*told, *messages)
     return Conversation(messages, tools).parted()
 
 
 def _reference(given: Any, dataset: SourceFields) -> Row:
     """``response``, and ``full_response`` if there is reasoning."""
-    messages = read_messages([given] if isinstance(given, Mapping) and "role" in given else given)
+    messages = read_reply(given)
     if messages is not None:
         said = next((one for one in reversed(messages) if one["role"] == "assistant"), None)
         given = answer_in(said) if said else ""
