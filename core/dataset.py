@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, Literal
 
@@ -20,6 +21,13 @@ class Shape(StrEnum):
     """``chosen`` and ``rejected``: a better and a worse answer; ``response`` is the better one."""
     RATINGS = "ratings"
     """``response`` and ``label``: an answer, and whether it is good."""
+
+    @classmethod
+    def of(cls, mapping: Mapping[str, Any]) -> Shape:
+        """What rows hold, by the columns that a mapping names."""
+        if mapping.get("chosen_field") and mapping.get("rejected_field"):
+            return cls.PAIRS
+        return cls.RATINGS if mapping.get("label_field") else cls.EXAMPLES
 
 
 class FieldGuess(BaseModel):

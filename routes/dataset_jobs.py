@@ -10,8 +10,9 @@ from pydantic import Field
 
 from core.data.ingest import AlreadyHere
 from core.data.known_datasets import CATALOGUE, KnownDataset, find
-from core.dataset import UploadInfo
+from core.dataset import Shape, UploadInfo
 from core.errors import NotFound
+from pages.datasets.answers import mapped_rows
 from routes._api import Body, describes, read_body, read_query
 from routes._guard import accepts_uploads
 from services.current import services
@@ -206,12 +207,17 @@ def api_rows(upload_id: str) -> Response:
 
 
 @bp.post("/api/datasets/<upload_id>/map")
-@describes(body=MappingBody, answer={"rows": list})
+@describes(body=MappingBody, answer={"rows": list, "shape": str, "shown": list})
 def api_map(upload_id: str) -> Response:
-    """Preview the first rows with a column mapping applied. Nothing is saved."""
-    body = read_body(MappingBody)
-    rows = services().library.mapped(upload_id, body.mapping, body.samples)
-    return jsonify({"rows": services().datasets.cut(rows)})
+    """Preview the first rows with a column mapping applied. Nothing is saved.
+
+    'shape' is 'examples', 'pairs' or 'ratings'. 'shown' has the texts of each row in parts: [text, whether the other
+    answer of the pair lacks it].
+    """
+    body, found = read_body(MappingBody), services()
+    rows, shape = found.library.mapped(upload_id, body.mapping, body.samples), Shape.of(body.mapping)
+    shown = [row.json() for row in mapped_rows(rows, shape)]
+    return jsonify({"rows": found.datasets.cut(rows), "shape": shape, "shown": shown})
 
 
 @bp.post("/api/datasets/prepare")

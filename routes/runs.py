@@ -13,6 +13,7 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from core.config import RunConfig, parse
 from core.errors import Conflict, InvalidInput, NotFound
+from core.methods.method import JobType
 from core.rewards import resolve
 from pages.runs.actions import changes_in_words
 from pages.runs.address import Wanted
@@ -57,6 +58,13 @@ class NameBody(Body):
     """The run's new name."""
 
     name: str = Field(min_length=1, max_length=100)
+
+
+class SessionsQuery(Body):
+    """Which runs to list."""
+
+    job_type: JobType | None = Field(None, description="Only runs of this kind: SL, RL, RLHF or DPO.")
+    method: str | None = Field(None, description="Only runs of this method, by its key in GET /api/methods.")
 
 
 class MetricsQuery(Body):
@@ -123,10 +131,16 @@ def resume() -> tuple[Response, int]:
 
 
 @bp.get("/api/training/sessions")
-@describes(answer={"sessions": list})
+@describes(query=SessionsQuery, answer={"sessions": list})
 def sessions() -> Response:
     """List all runs, newest first, without their configurations."""
-    return jsonify({"sessions": [view.json() for view in services().runs.list()]})
+    query = read_query(SessionsQuery)
+    found = [
+        view
+        for view in services().runs.list()
+        if query.job_type in (None, view.job_type) and query.method in (None, view.method)
+    ]
+    return jsonify({"sessions": [view.json() for view in found]})
 
 
 @bp.get("/api/training/sessions/<session_id>")

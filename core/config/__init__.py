@@ -18,7 +18,7 @@ from core.config.evaluation import EvaluationSection
 from core.config.model import LORA_TARGETS, ModelSection
 from core.config.pre_training import PreTrainingSection
 from core.config.reward import NO_REWARD, RewardComponent, RewardSection
-from core.config.run_config import SECTIONS, RunConfig, cross_checks, dump, dump_given, explain, parse
+from core.config.run_config import SECTIONS, RunConfig, cross_checks, dump, dump_given, explain, parse, prompted
 from core.config.training import GPU_OPTIMIZERS, RolloutEngine, TrainingSection
 
 __all__ = [
@@ -46,4 +46,5 @@ __all__ = [
     "explain",
     "marker_checks",
     "parse",
+    "prompted",
 ]

@@ -51,9 +51,7 @@ class SourceFields(Section):
     @property
     def shape(self) -> Shape:
         """What a row holds, by the columns that are named."""
-        if self.chosen_field and self.rejected_field:
-            return Shape.PAIRS
-        return Shape.RATINGS if self.label_field else Shape.EXAMPLES
+        return Shape.of(vars(self))
 
 
 class MixSource(SourceFields):
@@ -69,7 +67,7 @@ class DatasetSection(SourceFields):
     drop_unparseable: bool = Field(False, title="Remove rows the reward cannot check", description="Rows whose reference answer the reward cannot read, such as text where it expects a number.")
     drop_personal: bool = Field(False, title="Remove rows with secrets or email addresses", description="Rows that contain an email address or something that looks like a password or access key.")
     drop_overlap: bool = Field(False, title="Remove overlap with held-out rows", description="Training rows whose question is nearly the same as a held-out question.")
-    system_prompt: str | None = Field(None, max_length=20_000, title="System prompt", description="Instructions the model gets before each question. Leave empty for the default. Tags such as {solution_start} are filled in.")
+    system_prompt: str | None = Field(None, max_length=20_000, title="System prompt", description="Instructions the model gets before each question. Leave empty for the default, which asks for answer tags; methods that learn only from pairs or ratings have none. Tags such as {solution_start} are filled in.")
     chat_template: str | None = Field(None, max_length=100_000, title="Chat template", description="Jinja template that turns the system prompt and question into what the model reads. Leave empty to use the model's own template, which works best.")
     reasoning_start: str = Field("<start_working_out>", title="Reasoning start tag", description="Comes before the model's reasoning.")
     reasoning_end: str = Field("<end_working_out>", title="Reasoning end tag", description="Comes after the model's reasoning.")

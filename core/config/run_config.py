@@ -155,8 +155,11 @@ NO_FULL_FINE_TUNING = "training every weight is not possible yet; use 'lora', wh
 
 
 _LACKING = {
-    Shape.PAIRS: ("chosen_field", "a better and a worse answer: name their columns in chosen_field and rejected_field"),
-    Shape.RATINGS: ("label_field", "answers with a rating: name its column in label_field"),
+    Shape.PAIRS: (
+        "chosen_field",
+        "pairs of a better and a worse answer: set dataset.chosen_field and dataset.rejected_field",
+    ),
+    Shape.RATINGS: ("label_field", "answers with a rating: set dataset.label_field"),
 }
 
 
@@ -204,7 +207,22 @@ def parse(data: object) -> RunConfig:
     problems = cross_checks(config)
     if problems:
         raise InvalidConfig(problems)
-    return config
+    dataset = prompted(config.dataset, method(config.method))
+    return config if dataset is config.dataset else config.model_copy(update={"dataset": dataset})
+
+
+def prompted(dataset: DatasetSection, chosen: Method) -> DatasetSection:
+    """The dataset section with the system prompt that a method uses if none is set.
+
+    The default asks for answer tags, which the answers of pairs and ratings do not have: methods that learn only from
+    them use no system prompt.
+    """
+    if dataset.system_prompt is not None or not chosen.prefers:
+        return dataset
+    found = dataset.model_copy(update={"system_prompt": ""})
+    if "system_prompt" not in dataset.model_fields_set:
+        found.model_fields_set.discard("system_prompt")  # a file is saved as it was given
+    return found
 
 
 def dump(config: RunConfig) -> dict[str, Any]:

@@ -80,6 +80,7 @@ DPO = Method(
     term="DPO",
     sentence="The model learns to prefer the better of two answers (direct preference optimization).",
     given="Pairs of a better and a worse answer",
+    when="The usual choice for a model that can already answer.",
     section=DpoSection,
     section_name="dpo",
     section_title="DPO",

@@ -179,6 +179,8 @@ GRPO = Method(
         "(group relative policy optimization)."
     ),
     given="Questions with answers that can be checked",
+    when="The usual choice. GSPO, its variant for long answers, is one of its settings.",
+    variants=("GSPO",),
     section=GrpoSection,
     section_name="grpo",
     section_title="GRPO and GSPO",

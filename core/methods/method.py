@@ -58,12 +58,18 @@ class Need(StrEnum):
 
 FOR_REWARDS = frozenset({"dataset.columns", "dataset.drop_unparseable"})
 """Settings of the common sections that a method uses if it needs a reward, or names them in ``also``."""
-FOR_SHAPES = {
-    "dataset.chosen_field": Shape.PAIRS, "dataset.rejected_field": Shape.PAIRS, "dataset.label_field": Shape.RATINGS,
-}  # fmt: skip
-"""Settings of the dataset section for rows of one shape; the method must name that shape as one of its ``shapes``."""
 NAMED = frozenset({"dataset.text_field", "training.train_on"})
 """Settings of the common sections that a method uses only if it names them in ``also``."""
+ONE_ANSWER = frozenset({Shape.EXAMPLES, Shape.RATINGS})
+FOR_SHAPES = {
+    "dataset.chosen_field": frozenset({Shape.PAIRS}),
+    "dataset.rejected_field": frozenset({Shape.PAIRS}),
+    "dataset.label_field": frozenset({Shape.RATINGS}),
+    "dataset.response_field": ONE_ANSWER,
+    "dataset.extraction": ONE_ANSWER,
+    "dataset.extraction_pattern": ONE_ANSWER,
+}
+"""Settings of the dataset section for rows of some shapes; the method must name one of them in its ``shapes``."""
 
 
 @dataclass(frozen=True)
@@ -122,7 +128,9 @@ class Method:
         facts: Settings for the model card, as (name, value).
         tags: For the model card.
         choices: Labels of a choice's values on the form, by the field's name.
-        given: The answer to 'What do you have?' that leads to it.
+        given: The answer to 'What do you have?' that leads to it; methods with the same answer are shown together.
+        when: When to choose it among those, in one sentence.
+        variants: The usual terms of its variants, such as GSPO.
         reads: Its overrides of metrics: fields of :class:`core.metric.Metric` by the metric's key.
     """
 
@@ -155,6 +163,8 @@ class Method:
     tags: tuple[str, ...]
     choices: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     given: str = ""
+    when: str = ""
+    variants: tuple[str, ...] = ()
     reads: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def uses(self, path: str) -> bool:
@@ -171,7 +181,7 @@ class Method:
         if section == "reward" or path in FOR_REWARDS:
             return Need.REWARD in self.needs
         if path in FOR_SHAPES:
-            return FOR_SHAPES[path] in self.shapes
+            return not FOR_SHAPES[path].isdisjoint(self.shapes)
         if not name:
             return any(shown.startswith(f"{section}.") for shown in self.shows)
         return path in self.shows or f"{section}.*" in self.shows
@@ -194,6 +204,11 @@ class Method:
         """Whether it learns from the rows' answers, and generates none during training."""
         return not {"response", "chosen"}.isdisjoint(self.columns) and Need.ROLLOUTS not in self.needs
 
+    @property
+    def prefers(self) -> bool:
+        """Whether it learns only from pairs or ratings."""
+        return Shape.EXAMPLES not in self.shapes
+
     def json(self) -> dict[str, Any]:
         """JSON for the API."""
         return {
@@ -201,6 +216,9 @@ class Method:
             "title": self.title,
             "term": self.term,
             "description": self.sentence,
+            "given": self.given,
+            "when": self.when,
+            "variants": list(self.variants),
             "section": self.section_name,
             "needs": [str(need) for need in self.needs],
             "may_need": [str(need) for need in self.may_need],

@@ -41,12 +41,13 @@ class Suggestion(NamedTuple):
     reason: str
 
 
-def suggest(rows: Sequence[Mapping[str, Any]], markers: Markers) -> Suggestion:
+def suggest(rows: Sequence[Mapping[str, Any]], markers: Markers, *, scored: bool = True) -> Suggestion:
     """Suggest reward, system prompt and markers together, so that the prompt asks for what is scored.
 
     Args:
         rows: Some mapped rows, at least one.
         markers: Of the configuration; references may already contain them.
+        scored: Whether answers are scored. If they are only learned, free text needs no markers.
 
     >>> m = Markers("<w>", "</w>", "<s>", "</s>")
     >>> found = suggest([{"instruction": "2+2?", "response": "so 2+2 = 4\\n#### 4"}] * 3, m)
@@ -66,7 +67,7 @@ def suggest(rows: Sequence[Mapping[str, Any]], markers: Markers) -> Suggestion:
         _by_columns(columns, answers)
         or _by_labels(answers, whole, markers)
         or _by_values(answers, whole, markers)
-        or _by_length(columns, answers)
+        or _by_length(columns, answers, scored=scored)
     )
 
 
@@ -134,7 +135,12 @@ def _by_values(answers: Sequence[str], whole: Sequence[str], markers: Markers) -
     return None
 
 
-def _by_length(columns: set[str], answers: Sequence[str]) -> Suggestion:
+def _by_length(columns: set[str], answers: Sequence[str], *, scored: bool) -> Suggestion:
+    if not scored:
+        found = _by_length(columns, answers, scored=True)
+        return found._replace(
+            prompt=_free(""), reason="The answers are free text, so no prompt or answer tags are needed."
+        )
     words = sorted(len(text.split()) for text in answers)[len(answers) // 2]
     if words <= 4:
         return Suggestion(
@@ -160,6 +166,16 @@ def _by_length(columns: set[str], answers: Sequence[str]) -> Suggestion:
         "The answers are long free text, so no prompt or answer tags are needed. "
         "Similar meaning is the best that can be scored; it does not show that an answer is correct.",
     )
+
+
+def unscored(found: Suggestion | None = None) -> Suggestion:
+    """The suggestion for rows with pairs or ratings whose answers are not scored: no prompt and no markers.
+
+    Args:
+        found: Its reward is for a method that scores answers.
+    """
+    reason = "The answers are learned as they are, so no prompt or answer tags are needed."
+    return Suggestion(found.reward if found else {}, _free(""), reason)
 
 
 def _is_number(text: str, markers: Markers) -> bool:

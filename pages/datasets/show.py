@@ -11,6 +11,7 @@ from core.dataset import UploadInfo
 from core.errors import TunesmithError
 from core.model import DEMO_MODEL
 from core.rewards import PRESETS
+from pages.datasets.answers import HOLDS, MappedRow, mapped_rows
 from pages.datasets.mapping import MappingFields, mapping_fields
 from pages.datasets.report import ReportView, report_view
 from services.container import Services
@@ -52,7 +53,8 @@ class DatasetPage:
     form: str
     uses: tuple[Use, ...]
     mapping: MappingFields
-    mapped: list[dict[str, Any]]
+    mapped: tuple[MappedRow, ...]
+    holds: str
     model: str
     prepared: dict[str, Any]
     switches: tuple[FormField, ...]
@@ -72,11 +74,13 @@ def dataset_page(services: Services, upload_id: str, args: Mapping[str, str]) ->
     section = library.mapping(info)
     report, problem = library.report(upload_id), ""
     rows: list[dict[str, Any]] = []
-    mapped: list[dict[str, Any]] = []
+    mapped: tuple[MappedRow, ...] = ()
+    shape = library.shape(info)
     place = RowsPlace("")
     try:
         rows, place = _rows(services, info, args)
-        mapped = library.mapped(upload_id, {key: value for key, value in section.items() if key != "source"}, 3)
+        mapping = {key: value for key, value in section.items() if key != "source"}
+        mapped = mapped_rows(library.mapped(upload_id, mapping, 3), shape)
     except TunesmithError as error:
         problem = error.message
     prepared = ((report or {}).get("config") or {}).get("dataset") or {}
@@ -90,9 +94,12 @@ def dataset_page(services: Services, upload_id: str, args: Mapping[str, str]) ->
         form=detected.words,
         uses=tuple(library.uses(upload_id)),
         mapping=mapping_fields(
-            [replace(form_field("dataset", name, section, {}), path=name) for name in MAPPED], info.columns
+            [replace(form_field("dataset", name, section, {}), path=name) for name in MAPPED],
+            info.columns,
+            any_method=True,
         ),
         mapped=mapped,
+        holds=HOLDS[shape],
         model=model_title(services.wizard.draft().model.name) or model_title(DEMO_MODEL),
         prepared=prepared,
         switches=tuple(replace(form_field("dataset", name, prepared, {}), path=name) for name in SWITCHES),

@@ -7,7 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Any, Self
 from urllib.parse import urlencode
 
+import core.methods
 from core.job import JobState
+from core.methods.method import JobType
 from pages.runs.spark import Spark, sparks
 from services.container import Services
 from services.forms.fields import whole_number
@@ -48,6 +50,7 @@ class Wish:
 
     q: str = ""
     state: str = ""
+    kind: str = ""
     sort: str = "started"
     desc: bool = True
     page: int = 1
@@ -61,6 +64,7 @@ class Wish:
         return cls(
             q=args.get("q", "").strip()[:LONGEST_SEARCH],
             state=state if state in STATES else "",
+            kind=args["type"] if args.get("type", "") in set(JobType) else "",
             sort=sort,
             desc=order == "desc" if order in {"asc", "desc"} else COLUMNS[sort][1],
             page=max(1, whole_number(args.get("page")) or 1),
@@ -71,7 +75,7 @@ class Wish:
         wish = replace(self, **changes)
         order = "" if wish.desc == COLUMNS[wish.sort][1] else "desc" if wish.desc else "asc"
         sort, page = wish.sort if wish.sort != "started" else "", wish.page if wish.page > 1 else ""
-        given = {"q": wish.q, "state": wish.state, "sort": sort, "order": order, "page": page}
+        given = {"q": wish.q, "state": wish.state, "type": wish.kind, "sort": sort, "order": order, "page": page}
         query = urlencode({name: value for name, value in given.items() if value})
         return f"/runs?{query}" if query else "/runs"
 
@@ -108,6 +112,8 @@ class RunsPage:
     wish: Wish
     heads: tuple[Head, ...]
     chips: tuple[Chip, ...]
+    kinds: tuple[Chip, ...]
+    """By what the methods learn from; empty if all runs are of one kind."""
     pages: int
 
 
@@ -128,9 +134,11 @@ def runs_page(services: Services, args: Mapping[str, str]) -> RunsPage:
     """One page of the runs that match the search and filter, sorted."""
     wish, every = Wish.read(args), services.runs.list()
     words = wish.q.lower()
-    found = [run for run in every if words in f"{run.title} {run.job.name} {run.job.model} {run.job.dataset}".lower()]
+    found = [run for run in every if words in _searched(run)]
+    in_state = [run for run in found if run.job.state in STATES[wish.state][1]]
+    of_kind = [run for run in found if wish.kind in ("", run.job_type)]
     fitting = sorted(
-        (run for run in found if run.job.state in STATES[wish.state][1]), key=COLUMNS[wish.sort][2], reverse=wish.desc
+        (run for run in in_state if wish.kind in ("", run.job_type)), key=COLUMNS[wish.sort][2], reverse=wish.desc
     )
     pages = max(1, -(-len(fitting) // PER_PAGE))
     wish = replace(wish, page=min(pages, wish.page))
@@ -143,9 +151,14 @@ def runs_page(services: Services, args: Mapping[str, str]) -> RunsPage:
         total=len(every),
         wish=wish,
         heads=tuple(_head(key, wish) for key in COLUMNS),
-        chips=tuple(_chips(found, wish)),
+        chips=tuple(_chips(of_kind, wish)),
+        kinds=tuple(_kinds(in_state, wish)) if wish.kind or len({run.job_type for run in every}) > 1 else (),
         pages=pages,
     )
+
+
+def _searched(run: RunView) -> str:
+    return f"{run.title} {run.job.name} {run.job.model} {run.job.dataset} {run.term}".lower()
 
 
 def _head(key: str, wish: Wish) -> Head:
@@ -163,3 +176,15 @@ def _chips(found: Sequence[RunView], wish: Wish) -> list[Chip]:
         for key, (title, _) in STATES.items()
         if counted[key] or key in {"", wish.state}
     ]
+
+
+def _kinds(found: Sequence[RunView], wish: Wish) -> list[Chip]:
+    """The kinds of training with matching runs, and the selected one."""
+    counted = {kind: sum(run.job_type is kind for run in found) for kind in JobType}
+    chips = [Chip("All", len(found), wish.url(kind="", page=1), not wish.kind)]
+    for kind in JobType:
+        if counted[kind] or kind == wish.kind:
+            terms = ", ".join(one.term for one in core.methods.METHODS if one.job_type is kind)
+            title = f"{kind}: {terms}" if terms and terms != kind else str(kind)
+            chips.append(Chip(title, counted[kind], wish.url(kind=str(kind), page=1), kind == wish.kind))
+    return chips

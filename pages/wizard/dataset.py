@@ -9,16 +9,19 @@ from typing import Any
 
 from core.config import DEFAULT_SYSTEM_PROMPT
 from core.data.conversation import answer_in
-from core.dataset import FieldGuess, Row, UploadInfo
+from core.dataset import FieldGuess, Row, Shape, UploadInfo
 from core.errors import TunesmithError
+from pages.datasets.answers import MappedRow, mapped_rows
 from pages.datasets.catalogue import Catalogue, catalogue
 from pages.datasets.mapping import MappingFields, mapping_fields
 from pages.wizard.dataset_choice import Choices, choices
 from pages.wizard.frame import Frame, frame
 from pages.wizard.trained import TrainedView, trained_view
 from services.container import Services
+from services.datasets.library import PREFERENCES, detected_mapping
 from services.forms.fields import FormField, form_field
 from services.wizard.draft import DatasetDraft, Draft
+from services.wizard.fit import Fit, fit
 from services.wizard.rows import MAPPING, PROMPT, RowsPreview
 
 KINDS = (
@@ -42,18 +45,22 @@ COLUMNS = (*MAPPING, "max_samples")
 """The fields below 'Map columns'."""
 MOST_TEXT = 2000
 """Characters of a plain text that are shown."""
+SHOWN = 3
+"""Pairs or rated answers that are shown."""
 PREPARATION = ("deduplicate", "drop_unparseable", "drop_personal", "drop_overlap")
 
 
 @dataclass(frozen=True)
 class Guess:
-    """The detected mapping; ``ask`` is what to choose or check; ``differs`` if the setup has another mapping."""
+    """The detected mapping; ``ask`` is what to choose or check; ``differs`` if the setup has another mapping.
+
+    ``words`` has the columns, empty if the mapping is not complete.
+    """
 
     sure: bool
     why: str
     ask: str
-    instruction: str
-    response: str
+    words: str
     differs: bool
 
 
@@ -98,10 +105,14 @@ class DatasetStep:
     hub: tuple[FormField, ...]
     mapping: MappingFields
     guess: Guess | None
+    fit: Fit | None
     prompt_fields: tuple[FormField, ...]
     prompt_values: str
+    no_default_prompt: bool
     suggestion: str
     preview: Preview | None
+    mapped: tuple[MappedRow, ...]
+    """The first pairs or rated answers."""
     preview_problem: str
     preview_hint: str
     prompts: tuple[PromptView, ...]
@@ -118,11 +129,13 @@ def dataset_step(services: Services, args: Mapping[str, str]) -> DatasetStep:
     kind = asked if asked in {key for key, _, _ in KINDS} else draft.page("dataset").get("kind") or dataset.kind
     preview, problem = _look(services, dataset)
     prompts, prompts_problem = _prompts(services, draft) if preview else ((), "")
+    guess = preview.guess if preview else None
     fields = {
         name: form_field("dataset", name, dataset.values, remarks)
         for name in (*GENERATED, *TASKS, *HUB, *COLUMNS, *PROMPT, *PREPARATION)
     }
-    uses = draft.chosen_method.uses
+    chosen, uses = draft.chosen_method, draft.chosen_method.uses
+    default = "" if chosen.prefers else DEFAULT_SYSTEM_PROMPT
     preparation = tuple(field for field in _pick(fields, PREPARATION) if uses(field.path))
     base = form_field("dataset", "source", dataset.values, remarks)
     mixed = form_field("dataset", "mix", {}, remarks)
@@ -135,7 +148,7 @@ def dataset_step(services: Services, args: Mapping[str, str]) -> DatasetStep:
         source_hub=_hub_field(dataset),
         generated=_pick(fields, GENERATED),
         made=_pick(fields, TASKS),
-        choices=choices(services, dataset, kind),
+        choices=choices(services, dataset, kind, chosen),
         known=catalogue(args, "wizard.dataset", kind="hub"),
         preparation=preparation,
         preparation_values=" · ".join(field.shown for field in preparation),
@@ -146,15 +159,20 @@ def dataset_step(services: Services, args: Mapping[str, str]) -> DatasetStep:
             [field for field in _mapping(fields, preview, dataset) if uses(field.path)],
             preview.columns if preview and source != "mix" else (),
         ),
-        guess=_guess(preview.guess, dataset) if preview and source != "mix" else None,
+        guess=_guess(guess, dataset) if guess and source != "mix" else None,
+        fit=fit(dataset, guess, chosen),
         prompt_fields=tuple(
-            _in_full(field, dataset) if field.path == "dataset.system_prompt" else field
+            _in_full(field, dataset, default) if field.path == "dataset.system_prompt" else field
             for field in _pick(fields, PROMPT)
             if uses(field.path)
         ),
         suggestion=draft.suggested.get("reason", ""),
-        prompt_values=_prompt_line(dataset, str(fields["solution_start"].value), str(fields["solution_end"].value)),
+        no_default_prompt=chosen.prefers,
+        prompt_values=_prompt_line(
+            dataset, default, str(fields["solution_start"].value), str(fields["solution_end"].value)
+        ),
         preview=Preview(preview.rows, preview.columns, preview.total) if preview else None,
+        mapped=_mapped_rows(services, dataset) if preview else (),
         preview_problem=problem,
         preview_hint="'Preview rows' downloads the first rows from Hugging Face."
         if dataset.remote
@@ -173,19 +191,30 @@ def _look(services: Services, dataset: DatasetDraft) -> tuple[RowsPreview | None
         return None, error.message
 
 
-def _prompt_line(dataset: DatasetDraft, start: str, end: str) -> str:
+def _mapped_rows(services: Services, dataset: DatasetDraft) -> tuple[MappedRow, ...]:
+    """Pairs and rated answers as they are read; nothing if the columns cannot be read, which their fields report."""
+    shape = Shape.of(dataset.values)
+    if shape is Shape.EXAMPLES or dataset.mix:
+        return ()
+    try:
+        return mapped_rows(services.draft_rows.mapped(dataset, SHOWN)[:SHOWN], shape)
+    except TunesmithError:
+        return ()
+
+
+def _prompt_line(dataset: DatasetDraft, default: str, start: str, end: str) -> str:
     told = dataset.values.get("system_prompt")
-    prompt = str(DEFAULT_SYSTEM_PROMPT if told is None else told).strip()
+    prompt = str(default if told is None else told).strip()
     first = shorten(prompt, 80, placeholder=" …") if prompt else "No system prompt"
     return f"{first} · {f'answer between {start} and {end}' if start else 'no answer tags'}"
 
 
-def _in_full(field: FormField, dataset: DatasetDraft) -> FormField:
+def _in_full(field: FormField, dataset: DatasetDraft, default: str) -> FormField:
     """The system prompt as the model gets it: the default if the draft has none, empty for none."""
     told = dataset.values.get("system_prompt")
     return replace(
         field,
-        value=DEFAULT_SYSTEM_PROMPT if told is None else str(told),
+        value=default if told is None else str(told),
         placeholder="No system prompt",
         description="Sent before each question. {solution_start} and the other placeholders stand for the tags below. "
         "Leave empty for no system prompt.",
@@ -219,17 +248,22 @@ def _prompt(one: dict[str, Any]) -> PromptView:
 
 
 def _guess(guess: FieldGuess, dataset: DatasetDraft) -> Guess:
-    ask, answer = guess.instruction or "", guess.response or ""
-    proposed = (ask, answer, guess.template, guess.extraction)
-    names = (("instruction_field", "question"), ("response_field", "answer"), ("instruction_template", None))
-    present = (*(dataset.values.get(name, usual) for name, usual in names), dataset.values.get("extraction", "none"))
+    found = detected_mapping(guess)
+    names = ("instruction_field", "response_field", *PREFERENCES, "instruction_template", "extraction")
+    usual = {"instruction_field": "question", "response_field": "answer", "extraction": "none"}
+    complete = bool(guess.instruction and guess.response)
+    present = {name: dataset.values.get(name) or usual.get(name) for name in names}
+    words = f"{guess.instruction} → {guess.response}"
+    if guess.rejected:
+        words = f"{words} (better), {guess.rejected} (worse)"
+    if guess.label:
+        words = f"{words}, rated by {guess.label}"
     return Guess(
         guess.confidence >= SURE,
         guess.why,
         guess.ask,
-        ask,
-        answer,
-        bool(ask and answer and present != proposed),
+        words if complete else "",
+        complete and present != {name: found[name] or usual.get(name) for name in names},
     )
 
 
@@ -248,6 +282,7 @@ def _mapping(fields: dict[str, FormField], preview: RowsPreview | None, dataset:
     """The mapping's inputs; the one for extra columns lists those that are left."""
     chosen = dataset.values
     taken = {str(chosen.get("instruction_field", "question")), str(chosen.get("response_field", "answer"))}
+    taken |= {str(chosen.get(name)) for name in PREFERENCES}
     left = ", ".join(str(name) for name in (preview.columns if preview else ()) if name not in taken)
     columns = fields["columns"]
     if left and dataset.source != "mix":  # its sources have their own mappings

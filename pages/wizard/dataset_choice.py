@@ -10,14 +10,16 @@ from core.config import MixSource
 from core.data import made_pairs, tasks
 from core.data.arithmetic import SOURCE as SUMS
 from core.errors import InvalidInput
+from core.methods import Method
 from services.container import Services
+from services.datasets.library import PREFERENCES
 from services.forms.fields import FormField, model_field
 from services.forms.labels import dataset_title
 from services.wizard.dataset_form import PART, on_this_machine
 from services.wizard.draft import DatasetDraft, MixEntry, TaskEntry
 from services.words import file_facts
 
-HUB_PART = ("source", "subset", "split", "instruction_field", "response_field", "weight")
+HUB_PART = ("source", "subset", "split", "instruction_field", "response_field", *PREFERENCES, "weight")
 TASK_PART = ("tasks", "size", "weight")
 MADE = (SUMS, made_pairs.SOURCE)
 """Generated rows that can be part of a mix without settings."""
@@ -67,7 +69,7 @@ class Choices:
     templates: tuple[str, ...]
 
 
-def choices(services: Services, dataset: DatasetDraft, kind: str) -> Choices:
+def choices(services: Services, dataset: DatasetDraft, kind: str, chosen: Method) -> Choices:
     """The exercises are listed only if shown: the first time takes a few seconds."""
     lines, problem = _task_lines(services, dataset) if kind == "tasks" else ((), "")
     weights = {part.get("source"): _shown(part.get("weight", 1.0)) for part in dataset.mix}
@@ -82,7 +84,7 @@ def choices(services: Services, dataset: DatasetDraft, kind: str) -> Choices:
         tasks=lines,
         tasks_problem=problem,
         mix=tuple(mix),
-        parts=_part_views(dataset),
+        parts=_part_views(dataset, chosen),
         templates=tuple(sorted(services.library.templates())),
     )
 
@@ -106,18 +108,19 @@ def _task_lines(services: Services, dataset: DatasetDraft) -> tuple[tuple[tuple[
     return tuple((category, tuple(lines)) for category, lines in groups.items()), ""
 
 
-def _part_views(dataset: DatasetDraft) -> tuple[MixPart, ...]:
+def _part_views(dataset: DatasetDraft, chosen: Method) -> tuple[MixPart, ...]:
     """The mix's sources that are not on this machine, and an empty one of each kind to add."""
     shown = [part for part in dataset.mix if not on_this_machine(str(part.get("source") or ""))]
     parts: list[MixEntry] = [*shown, {}, {"source": tasks.SOURCE}]
-    return tuple(_part_view(f"{PART}.{place}", part) for place, part in enumerate(parts))
+    return tuple(_part_view(f"{PART}.{place}", part, chosen) for place, part in enumerate(parts))
 
 
-def _part_view(path: str, part: MixEntry) -> MixPart:
+def _part_view(path: str, part: MixEntry, chosen: Method) -> MixPart:
     made = part.get("source") == tasks.SOURCE
     title = "Generated exercises" if made else "Hugging Face dataset"
     values = _task_names(part.get("tasks") or ()) if made else str(part.get("source") or "")
-    fields = {name: model_field(MixSource, f"{path}.{name}", part, {}) for name in (TASK_PART if made else HUB_PART)}
+    names = TASK_PART if made else [name for name in HUB_PART if chosen.uses(f"dataset.{name}") or name == "weight"]
+    fields = {name: model_field(MixSource, f"{path}.{name}", part, {}) for name in names}
     if made:
         fields["tasks"] = replace(
             fields["tasks"],

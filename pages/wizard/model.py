@@ -23,6 +23,7 @@ from services.models.models import BaseModelView
 from services.models.references import HUB_ID
 from services.models.support import trainable
 from services.wizard.draft import ModelDraft
+from services.wizard.fit import in_order
 from services.wizard.forms import ADVANCED, CUSTOM
 from services.words import size
 
@@ -86,12 +87,20 @@ class Offer:
 
 
 @dataclass(frozen=True)
+class Given:
+    """What a person may have, and the methods that learn from it."""
+
+    title: str
+    methods: tuple[Method, ...]
+
+
+@dataclass(frozen=True)
 class ModelStep:
     """The first step."""
 
     frame: Frame
-    methods: tuple[Method, ...]
-    """Methods to choose from; empty if there is only one."""
+    methods: tuple[Given, ...]
+    """Methods to choose from, by what they need; empty if there is only one."""
     method: str
     checks: str
     device: str
@@ -134,7 +143,7 @@ def model_step(services: Services) -> ModelStep:
     offer = _offer(services, model, downloads)
     return ModelStep(
         frame=frame(services, "model", snapshot),
-        methods=core.methods.METHODS if len(core.methods.METHODS) > 1 else (),
+        methods=_by_data() if len(core.methods.METHODS) > 1 else (),
         method=snapshot.draft.chosen_method.key,
         # Only displayed check boxes: one that is listed here and not sent counts as off.
         checks=" ".join(field.path for field in fields.values() if field.kind == "check"),
@@ -156,6 +165,14 @@ def model_step(services: Services) -> ModelStep:
         layers=adapter_part(services, model, uses, review.remarks),
         advanced=tuple(fields[key] for key in ADVANCED if key in fields),
     )
+
+
+def _by_data() -> tuple[Given, ...]:
+    """Every method below its answer to 'What do you have?'."""
+    groups: dict[str, list[Method]] = {}
+    for one in in_order():
+        groups.setdefault(one.given or one.title, []).append(one)
+    return tuple(Given(title, tuple(methods)) for title, methods in groups.items())
 
 
 def _name_field(typed: bool, field: FormField) -> FormField:

@@ -17,6 +17,7 @@ from core.data.ingest import HeadingChoice, OnBad
 from core.dataset import Damage, UploadInfo
 from core.errors import Conflict, InvalidInput
 from core.job import ID_PATTERN
+from core.methods import method_of
 from core.settings import Home
 from services.datasets import prompts, trained
 from services.machine.bin import Bin, Entry
@@ -139,7 +140,7 @@ class Datasets:
         """The exact prompts of the first rows, as from :func:`services.datasets.prompts.preview`.
 
         Args:
-            config: A configuration; only its model and dataset sections are needed.
+            config: A configuration; only its model and dataset sections are needed, and its method if it names one.
             n: How many rows.
         """
         complete = core.config.parse(
@@ -151,7 +152,8 @@ class Datasets:
             }
         )
         rows, _, _ = self._peek(complete.dataset, min(max(n, 1), 20))
-        return prompts.preview(self._home, complete.model, complete.dataset, rows)
+        dataset = core.config.prompted(complete.dataset, method_of(config))
+        return prompts.preview(self._home, complete.model, dataset, rows)
 
     def trained_preview(self, config: dict[str, Any], n: int = 1) -> dict[str, Any]:
         """What the first rows are trained on, as from :func:`services.datasets.trained.trained_preview`.

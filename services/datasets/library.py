@@ -16,7 +16,7 @@ from core.data.extract import Extraction
 from core.data.known_datasets import BY_PATH
 from core.data.report import Report
 from core.data.rows import map_row
-from core.dataset import UploadInfo
+from core.dataset import FieldGuess, Shape, UploadInfo
 from core.errors import Conflict, InvalidInput, NotFound, TunesmithError
 from core.job import JobKind
 from core.job_dir import checked_json, read_json
@@ -28,7 +28,19 @@ from services.jobs.in_use import unfinished
 from services.machine.bin import size_of
 from services.storage.usage import download_folders
 
-MAPPED = ("instruction_field", "response_field", "instruction_template", "extraction", "extraction_pattern", "columns")
+MAPPED = (
+    "instruction_field",
+    "response_field",
+    "chosen_field",
+    "rejected_field",
+    "label_field",
+    "instruction_template",
+    "extraction",
+    "extraction_pattern",
+    "columns",
+)
+PREFERENCES = ("chosen_field", "rejected_field", "label_field")
+"""Those of rows with pairs or ratings."""
 PREPARING = PROJECT / "services" / "datasets" / "preparation_child.py"
 PREPARE_SECONDS = 600.0
 TASK_SECONDS = 120.0
@@ -102,21 +114,19 @@ class Library:
 
     def mapping(self, info: UploadInfo) -> dict[str, Any]:
         """The dataset section for a dataset: with its saved mapping, else the detected one."""
-        found = info.fields
-        detected = {
-            "instruction_field": found.instruction or "question",
-            "response_field": found.response or "",
-            "instruction_template": found.template,
-            "extraction": found.extraction,
-            "extraction_pattern": found.pattern,
-            "columns": found.columns,
-        }
+        detected = detected_mapping(info.fields)
         plain_values = {name: field.default for name, field in SourceFields.model_fields.items()} | {"columns": {}}
         chosen = detected | info.mapping
         needed = {
-            name: value for name, value in chosen.items() if name not in MAPPED[2:] or value != plain_values[name]
+            name: value
+            for name, value in chosen.items()
+            if name in {"instruction_field", "response_field"} or value != plain_values.get(name)
         }
         return {"source": f"upload:{info.id}", **needed}
+
+    def shape(self, info: UploadInfo) -> Shape:
+        """What its rows hold, by its mapping."""
+        return Shape.of(self.mapping(info))
 
     def page(self, upload_id: str, offset: int, limit: int) -> list[dict[str, Any]]:
         """Some raw rows, from any position."""
@@ -290,6 +300,24 @@ class Library:
 
     def _folder(self, upload_id: str) -> Path:
         return sources.upload_folder(f"{sources.UPLOAD}{upload_id}", self._home)
+
+
+def detected_mapping(found: FieldGuess) -> dict[str, Any]:
+    """Fields of the dataset section for a detected mapping.
+
+    The better answer of a pair is the answer column too: it is what a method for examples learns.
+    """
+    return {
+        "instruction_field": found.instruction or "question",
+        "response_field": found.response or "",
+        "chosen_field": found.response if found.rejected and found.response else "",
+        "rejected_field": found.rejected or "",
+        "label_field": found.label or "",
+        "instruction_template": found.template,
+        "extraction": found.extraction,
+        "extraction_pattern": found.pattern,
+        "columns": found.columns,
+    }
 
 
 def _complete(config: dict[str, Any]) -> RunConfig:

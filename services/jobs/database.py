@@ -269,6 +269,13 @@ class Database:
         with self._session() as session:
             return session.scalars(select(Job).where(Job.kind == kind).order_by(Job.created_at.desc())).all()
 
+    def methods(self) -> dict[str, str]:
+        """The training method that each run names, by its id; '' for the default one."""
+        named = Job.config["method"].as_string()
+        with self._session() as session:
+            found = session.execute(select(Job.id, named).where(Job.kind == JobKind.TRAIN)).all()
+        return {job_id: key or "" for job_id, key in found}
+
     def timed(self, device: str, most: int) -> Sequence[Job]:
         """The latest runs on a device with known step times, with their configurations."""
         query = select(Job).where(Job.kind == JobKind.TRAIN, Job.device == device, Job.seconds_per_step > 0)

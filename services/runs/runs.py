@@ -197,7 +197,8 @@ class Runs:
             queue = self._database.queue()
             jobs = self._database.jobs(JobKind.TRAIN)
             called = titles(jobs)
-            views = [run_view(job, queue, called[job.id]) for job in jobs]
+            methods = self._database.methods()
+            views = [run_view(job, queue, called[job.id], methods.get(job.id, "")) for job in jobs]
             self._listed = (writes, views)
         return [*views]
 
@@ -205,7 +206,8 @@ class Runs:
         """One run with its configuration and the damage of its files. Raises NotFound."""
         job = self._job(session_id)
         title = titles(self._database.namesakes(job))[job.id]
-        view = run_view(job, self._database.queue(), title, with_config=True)
+        key = str(job.config.get("method") or "")
+        view = run_view(job, self._database.queue(), title, key, with_config=True)
         return replace(view, damage=[*self._damage(job)])
 
     def config(self, session_id: str) -> dict[str, Any]:

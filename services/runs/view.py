@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from core.job_rows import MetricRow
+from core.methods import method_of
+from core.methods.method import JobType
 from services.jobs.database import Job
 from services.jobs.view import JobView
 
@@ -17,6 +19,8 @@ class RunView(JobView):
 
     Attributes:
         title: Its name, with a suffix if another run has the same name.
+        method: Key of its training method.
+        job_type: The method's kind, see :class:`core.methods.method.JobType`.
         reward: Latest mean reward, or None.
         evaluations: Rows of phase ``evaluation``, in order.
         config: The complete configuration; empty in lists.
@@ -24,24 +28,33 @@ class RunView(JobView):
     """
 
     title: str
+    method: str
+    job_type: JobType
     reward: float | None
     evaluations: list[MetricRow]
     config: dict[str, Any]
     damage: list[str] = field(default_factory=list)
 
     @property
+    def term(self) -> str:
+        """The method's usual term."""
+        return method_of({"method": self.method}).term
+
+    @property
     def session_id(self) -> str:
         return self.job.id
 
 
-def run_view(job: Job, queue: Sequence[str], title: str, *, with_config: bool = False) -> RunView:
+def run_view(job: Job, queue: Sequence[str], title: str, key: str, *, with_config: bool = False) -> RunView:
     """Build the view.
 
     Args:
         job: From the database.
         queue: Ids of the waiting jobs, next first.
         title: Its unique title.
+        key: Of its method; '' for the default one.
         with_config: Whether ``job`` was read with its configuration.
     """
     config = job.config if with_config else {}
-    return RunView(job.facts(queue), title, job.reward, job.evaluations, config)
+    chosen = method_of({"method": key})
+    return RunView(job.facts(queue), title, chosen.key, chosen.job_type, job.reward, job.evaluations, config)

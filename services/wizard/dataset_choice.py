@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from core.data.known_datasets import CATALOGUE
+from core.dataset import FieldGuess
 from core.errors import TunesmithError
-from services.datasets.library import TEMPLATE_FIELDS, Library
+from services.datasets.library import PREFERENCES, TEMPLATE_FIELDS, Library, detected_mapping
 from services.datasets.preparation_jobs import DRAFT, Preparations
+from services.wizard.draft import DatasetDraft
 from services.wizard.rows import DraftRows
 from services.wizard.snapshot import preparable
 from services.wizard.suggestions import follow_dataset
@@ -61,22 +63,33 @@ class DatasetChoice:
     def use_guess(self) -> None:
         """Use the detected mapping if it is complete."""
         dataset = self.wizard.draft().dataset
+        guess = self._guess(dataset)
+        if guess is None or not (guess.instruction and guess.response):
+            return
+        proposed = detected_mapping(guess)
+        if not guess.columns:
+            del proposed["columns"]
+        unset = {name for name in PREFERENCES if not proposed[name] and name not in dataset.values}
+        proposed = {name: value for name, value in proposed.items() if name not in unset}
+        self.wizard.put(dataset={**dataset.values, **proposed})
+
+    def map_preferences(self) -> None:
+        """Use the detected columns of pairs or ratings, if the draft names none."""
+        dataset = self.wizard.draft().dataset
+        guess = self._guess(dataset)
+        if guess is None or any(dataset.text(name) for name in PREFERENCES):
+            return
+        found = detected_mapping(guess)
+        if columns := {name: found[name] for name in PREFERENCES if found[name]}:
+            self.wizard.put(dataset={**dataset.values, **columns})
+
+    def _guess(self, dataset: DatasetDraft) -> FieldGuess | None:
+        """The detected mapping; None if the rows cannot be read here, which the page reports."""
         try:
             preview = self.rows.look(dataset)
         except TunesmithError:
-            return  # the page reports the error
-        guess = preview.guess if preview else None
-        if guess is None or not (guess.instruction and guess.response):
-            return
-        proposed = {
-            "instruction_field": guess.instruction,
-            "response_field": guess.response,
-            "instruction_template": guess.template,
-            "extraction": guess.extraction,
-            "extraction_pattern": guess.pattern,
-        }
-        columns = {"columns": guess.columns} if guess.columns else {}
-        self.wizard.put(dataset={**dataset.values, **proposed, **columns})
+            return None
+        return preview.guess if preview else None
 
     # --- saved prompts ---
 

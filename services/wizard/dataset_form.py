@@ -24,6 +24,8 @@ FOREIGN = {
 }
 """Fields that do not apply to a kind of source; values entered for another kind are dropped."""
 LEVELS = tuple(range(tasks.LEVELS))
+NO_PROMPT = "no-default-prompt"
+"""Sent by a page whose method has no system prompt unless one is set."""
 PART = "mix-part"
 """Prefix of the fields of a mixture's sources."""
 
@@ -77,7 +79,9 @@ def read(library: Library, form: Mapping[str, str], before: Mapping[str, Any]) -
     told = form.pop("dataset.system_prompt", None)
     section = read_form_section("dataset", form, section)
     if told is not None:
-        section = _told(told, section)
+        section = _told(told, section, "" if NO_PROMPT in form else DEFAULT_SYSTEM_PROMPT)
+    if section.get("chosen_field") and "dataset.chosen_field" in form and "dataset.response_field" not in form:
+        section["response_field"] = section["chosen_field"]  # for a method that learns only the better answers
     changed = {"tasks": _tasks(form) if kind == "tasks" else [], "mix": _mix(library, form) if kind == "mix" else []}
     if kind == "tasks" and "tasks-shown" not in form:
         changed["tasks"] = list(section.get("tasks") or ())
@@ -88,10 +92,10 @@ def read(library: Library, form: Mapping[str, str], before: Mapping[str, Any]) -
     return {name: value for name, value in section.items() if (name not in changed or value) and name not in foreign}
 
 
-def _told(text: str, section: dict[str, Any]) -> dict[str, Any]:
+def _told(text: str, section: dict[str, Any], default: str) -> dict[str, Any]:
     """The section with the system prompt as shown on its page: the default in full, an empty field for none."""
     text = text.replace("\r\n", "\n")
-    if text == DEFAULT_SYSTEM_PROMPT and section.get("system_prompt") is None:
+    if text == default and section.get("system_prompt") is None:
         return section
     return section | {"system_prompt": text if text.strip() else ""}
 

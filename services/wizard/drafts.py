@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
+import core.methods
 from core.errors import InvalidConfig, InvalidInput, NotFound, TunesmithError
 from services.datasets.library import Library
 from services.forms.fields import field_title
@@ -89,7 +90,8 @@ class Drafts:
         if step == "reward":
             form = remembering(form, before.reward.values)
         merged = self.wizard.save(step, form)
-        if step == "dataset":
+        # A loaded setup has no suggestions that another method could change.
+        if step == "dataset" or (before.suggested and self.wizard.method() is not before.chosen_method):
             self.dataset.suggest()
         told = _told(merged)
         if merged.refused:
@@ -154,6 +156,8 @@ class Drafts:
             self._fill_in(of)
         if verb == "plan":
             self.wizard.plan(of)
+        if verb == "method":
+            return self._switch(of)
         if action != "next":
             return Outcome(step)
         snapshot = self.snapshots.take()
@@ -176,6 +180,14 @@ class Drafts:
     def _use_guess(self) -> Outcome:
         self.dataset.use_guess()
         return Outcome("dataset")
+
+    def _switch(self, key: str) -> Outcome:
+        """Use another method for the chosen dataset, with the columns that it needs."""
+        if key not in {one.key for one in core.methods.METHODS}:
+            return Outcome("dataset")
+        self.wizard.switch(key)
+        self.dataset.map_preferences()
+        return Outcome("dataset", ((f"The training method is now {self.wizard.method().term}.", "good"),))
 
     def _use_template(self, form: Form) -> Outcome:
         self.dataset.use_template(form.get("template", ""))

@@ -22,6 +22,9 @@ SLOW = ("tasks", "mix")
 MAPPING = (
     "instruction_field",
     "response_field",
+    "chosen_field",
+    "rejected_field",
+    "label_field",
     "extraction",
     "extraction_pattern",
     "instruction_template",

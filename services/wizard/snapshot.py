@@ -15,6 +15,7 @@ from typing import Any
 import core.rewards
 from core.config import DatasetSection, RunConfig, parse
 from core.data.arithmetic import SOURCE as SUMS
+from core.dataset import Shape
 from core.errors import InvalidConfig, TunesmithError
 from core.methods import Method, Need, method
 from core.model import DEMO_MODEL
@@ -54,6 +55,12 @@ STAND_INS: Mapping[str, Mapping[str, Any]] = {
     "reward": {"type": "preset", "preset_name": "math"},
 }
 """Placeholders for missing choices, so that the rest of the draft can be reviewed."""
+SHAPED: Mapping[Shape, Mapping[str, Any]] = {
+    Shape.EXAMPLES: {},
+    Shape.PAIRS: {"chosen_field": "answer", "rejected_field": "question"},
+    Shape.RATINGS: {"label_field": "question"},
+}
+"""Columns of the placeholder for a dataset, by what the method learns from."""
 
 
 @dataclass(frozen=True)
@@ -178,7 +185,7 @@ class Snapshot:
     def _parsed(self) -> tuple[RunConfig | None, list[Problem]]:
         """The configuration with placeholders for missing choices, or its problems."""
         try:
-            standing = parse(_completed(self.config, self._unset))
+            standing = parse(_completed(self.config, self._unset, self.draft.chosen_method))
             core.rewards.resolve(standing.reward)
         except InvalidConfig as error:
             return None, [Problem(Severity.BLOCKS, path, _sentence(words)) for path, words in error.problems]
@@ -199,7 +206,7 @@ class Snapshot:
         """Estimated duration with these fields, by path; None if unknown or a choice is missing."""
         if {"model", "dataset"} & self._unset:
             return None
-        config = _completed(self.config, self._unset)
+        config = _completed(self.config, self._unset, self.draft.chosen_method)
         for path, value in values.items():
             section, _, name = path.partition(".")
             config = {**config, section: {**config.get(section, {}), name: value}}
@@ -312,9 +319,10 @@ def preparable(config: Mapping[str, Any]) -> dict[str, Any]:
     return {"model": STAND_INS["model"], **config}
 
 
-def _completed(config: dict[str, Any], unset: frozenset[str]) -> dict[str, Any]:
+def _completed(config: dict[str, Any], unset: frozenset[str], chosen: Method) -> dict[str, Any]:
     """The configuration with placeholders, overridden by the fields that are set."""
-    stand_ins = {step: {**STAND_INS[step], **config.get(step, {})} for step in unset}
+    shaped = {"dataset": SHAPED[chosen.shapes[0]]}
+    stand_ins = {step: {**STAND_INS[step], **shaped.get(step, {}), **config.get(step, {})} for step in unset}
     return config | stand_ins
 
 

@@ -91,6 +91,13 @@ class Wizard:
         self._database.save_draft(saved)
         return merged
 
+    def switch(self, key: str) -> None:
+        """Choose another training method, as on the Model step."""
+        with self._saving:
+            draft, to = self.draft(), method_of({"method": key})
+            if to is not draft.chosen_method:
+                self._database.save_draft({"method": to.key, **switched(draft, to, on_gpu=self._on_gpu())})
+
     def remember(self, step: str, *, of: Draft | None = None, **values: Any) -> Draft:
         """Store state of a step's page that is not part of the configuration.
 

@@ -27,6 +27,9 @@ const mapping = () => {
   return {
     instruction_field: read('instruction_field'),
     response_field: read('response_field'),
+    chosen_field: read('chosen_field'),
+    rejected_field: read('rejected_field'),
+    label_field: read('label_field'),
     columns: names(read('columns')),
     instruction_template: read('instruction_template') || null,
     extraction: read('extraction'),
@@ -40,23 +43,35 @@ async function show() {
   asked += 1
   const mine = asked
   try {
-    const { rows } = await api(`/api/datasets/${id}/map`, { method: 'POST', json: { mapping: mapping(), samples: 3 } })
+    const json = { mapping: mapping(), samples: 3 }
+    const { shown } = await api(`/api/datasets/${id}/map`, { method: 'POST', json })
     if (mine !== asked) return // The response to an older edit.
     problem.textContent = ''
-    out.replaceChildren(
-      ...rows.map(({ instruction, response }) => {
-        const lines = [line('Question', instruction), line('Answer', response || 'No answer found')]
-        return element('div', { class: 'pair' }, ...lines)
-      }),
-    )
+    out.replaceChildren(...legend(shown), ...shown.map(view))
   } catch (error) {
     if (mine === asked) problem.textContent = error.message
   }
 }
 
-function line(title, text) {
-  const shown = text.length > 600 ? `${text.slice(0, 600)}…` : text
-  return element('div', {}, element('span', { class: 'small muted' }, title), element('pre', { class: 'code' }, shown))
+// As templates/datasets/_answers.html.
+function legend(rows) {
+  if (!rows.some(({ answers }) => answers.length > 1)) return []
+  const mark = element('mark', { class: 'differs' }, 'underlined')
+  return [element('p', { class: 'small muted' }, 'The words that only one of the two answers has are ', mark, '.')]
+}
+
+function view({ question, answers, note }) {
+  const sides = answers.map(({ title, parts, tag }) => line(title, parts, tag))
+  const said = note ? [element('p', { class: 'small note-text' }, note)] : []
+  const kind = answers.length > 1 ? 'pair two' : 'pair'
+  return element('div', { class: kind }, line('Question', [[question, false]]), ...sides, ...said)
+}
+
+function line(title, parts, [word, level] = ['', '']) {
+  const text = parts.map(([piece, differs]) => (differs ? element('mark', { class: 'differs' }, piece) : piece))
+  const tag = word ? [' ', element('span', { class: `tag ${level}` }, word)] : []
+  const head = element('span', { class: 'small muted' }, title)
+  return element('div', {}, head, ...tag, element('pre', { class: 'code' }, ...text))
 }
 
 form?.addEventListener('input', () => {

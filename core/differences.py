@@ -1,0 +1,52 @@
+"""Where two texts differ, word by word, for showing them side by side."""
+
+from __future__ import annotations
+
+import re
+from difflib import SequenceMatcher
+from typing import NamedTuple
+
+BEFORE = 200
+"""Characters shown before the first difference."""
+_WORDS = re.compile(r"\s+|\w+|[^\w\s]")
+
+
+class Part(NamedTuple):
+    """A piece of a text, and whether the other text lacks it."""
+
+    text: str
+    differs: bool
+
+
+def marked(first: str, second: str, most: int) -> tuple[tuple[Part, ...], tuple[Part, ...]]:
+    """Both texts in parts, those that only one of them has marked.
+
+    Args:
+        most: Characters of each text that are shown, from shortly before the first difference.
+
+    >>> marked("It is the Po.", "It is the Nile.", 100)[1]
+    (Part(text='It is the ', differs=False), Part(text='Nile', differs=True), Part(text='.', differs=False))
+    >>> marked("4", "", 100)
+    ((Part(text='4', differs=True),), ())
+    """
+    start = _start(first, second)
+    one, other = (_cut(text, start, most) for text in (first, second))
+    words = [_WORDS.findall(text) for text in (one, other)]
+    found: tuple[list[Part], list[Part]] = ([], [])
+    for tag, *spans in SequenceMatcher(None, *words, autojunk=False).get_opcodes():
+        for parts, side, (begin, end) in zip(found, words, (spans[:2], spans[2:]), strict=True):
+            if text := "".join(side[begin:end]):
+                parts.append(Part(text, tag != "equal"))
+    return tuple(found[0]), tuple(found[1])
+
+
+def _start(first: str, second: str) -> int:
+    """Where to begin: at the start of the texts, or of a word before the first difference."""
+    letters = enumerate(zip(first, second, strict=False))
+    same = next((place for place, (one, other) in letters if one != other), min(len(first), len(second)))
+    return 0 if same <= BEFORE else first.rfind(" ", 0, same - BEFORE) + 1
+
+
+def _cut(text: str, start: int, most: int) -> str:
+    rest = text[start:]
+    return f"{'… ' if start else ''}{rest[:most]}{'…' if len(rest) > most else ''}"
