@@ -14,7 +14,7 @@ from pydantic import Field
 from werkzeug.wrappers import Response as AnyResponse
 
 from core.data.ingest import AlreadyHere, HeadingChoice, OnBad
-from core.dataset import Damage, FieldGuess, UploadInfo
+from core.dataset import Damage, FieldGuess, Shape, UploadInfo
 from core.errors import Conflict, InvalidInput, TunesmithError
 from core.model import DEMO_MODEL
 from pages.datasets.index import datasets_page
@@ -26,6 +26,7 @@ from services.current import services
 from services.datasets import library
 from services.datasets.datasets import GENERATED, read_dataset_section
 from services.forms.fields import read_names, shown, whole_number
+from services.wizard.fit import method_for
 from services.words import size
 
 bp = Blueprint("datasets", __name__)
@@ -288,14 +289,17 @@ def prepare(upload_id: str) -> AnyResponse:
     """Prepare the dataset as training would, without starting a run."""
     form, found = request.form, services()
     switches = {name: name in form for name in SWITCHES} | {"deduplicate": form.get("deduplicate", "off")}
-    draft = found.wizard.config()
+    draft, section = found.wizard.config(), found.library.mapping(found.library.info(upload_id))
     config = {
         "model": draft.get("model") or {"name": DEMO_MODEL},
-        "dataset": found.library.mapping(found.library.info(upload_id)) | switches,
+        "dataset": section | switches,
         "training": draft.get("training") or {},
         "evaluation": draft.get("evaluation") or {},
-        "reward": {"type": "preset", "preset_name": form.get("preset") or "math"},
     }
+    if (shape := Shape.of(section)) is Shape.EXAMPLES:
+        config["reward"] = {"type": "preset", "preset_name": form.get("preset") or "math"}
+    else:
+        config["method"] = method_for(shape, found.wizard.method()).key
     found.preparations.start(upload_id, config)
     return to("datasets.preparing", upload_id=upload_id)
 

@@ -20,6 +20,17 @@ def warm_up_parts(
     return cut.parts(warm_up_target(marked, dataset, opened))
 
 
+def learned(row: Mapping[str, Any], dataset: DatasetSection, columns: Collection[str]) -> tuple[str, ...]:
+    """The texts that a method learns from a row: both answers of a pair, or the warm-up's target.
+
+    Args:
+        row: A mapped row.
+        columns: Those that the method learns from, see :class:`core.methods.Method`.
+    """
+    both = tuple(str(row[name]) for name in ("chosen", "rejected") if name in columns and name in row)
+    return both or (warm_up_target(row, dataset),)
+
+
 def answer_parts(answer: str, opened: str, control: Collection[str]) -> tuple[str, ...]:
     """A row's whole answer as it follows the prompt, split at control tokens in it.
 

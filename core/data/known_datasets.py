@@ -10,7 +10,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-Category = Literal["math", "code", "general", "question answering", "reasoning"]
+from core.dataset import Shape
+
+Category = Literal["math", "code", "general", "question answering", "reasoning", "preferences"]
 
 
 class KnownDataset(BaseModel):
@@ -45,6 +47,11 @@ class KnownDataset(BaseModel):
         return "" if self.reward_why in _COMMON else self.reward_why
 
     @property
+    def shape(self) -> Shape:
+        """What its rows hold."""
+        return Shape.of(self.mapping)
+
+    @property
     def section(self) -> dict[str, Any]:
         """The dataset section of a configuration."""
         return {"source": self.path, **self.mapping}
@@ -58,8 +65,9 @@ class KnownDataset(BaseModel):
 _NUMBER = "The answer is a number and is compared exactly."
 _CHOICE = "The answer is the letter of one of the choices."
 _OPEN = "There is no single correct answer to check. Use it for learning from examples or for the warm-up."
+_PREFERENCES = "There is no single correct answer to check. Use it for learning from preferences."
 _TEX = "Answers are numbers and expressions, compared by value."
-_COMMON = frozenset({_NUMBER, _CHOICE, _OPEN, _TEX})
+_COMMON = frozenset({_NUMBER, _CHOICE, _OPEN, _PREFERENCES, _TEX})
 
 
 def _alpaca(response: str = "output") -> dict[str, Any]:
@@ -67,6 +75,16 @@ def _alpaca(response: str = "output") -> dict[str, Any]:
         "instruction_field": "instruction",
         "response_field": response,
         "instruction_template": "{instruction}\n\n{input}",
+    }
+
+
+def _pairs(question: str) -> dict[str, Any]:
+    """The better answer is the answer of methods that learn from examples, too."""
+    return {
+        "instruction_field": question,
+        "response_field": "chosen",
+        "chosen_field": "chosen",
+        "rejected_field": "rejected",
     }
 
 
@@ -340,18 +358,6 @@ CATALOGUE: tuple[KnownDataset, ...] = (
         reward_why=_OPEN,
     ),
     KnownDataset(
-        path="HuggingFaceH4/ultrafeedback_binarized",
-        title="UltraFeedback",
-        category="general",
-        rows=61135,
-        licence="MIT",
-        fields=("prompt", "prompt_id", "chosen", "rejected", "messages", "score_chosen", "score_rejected"),
-        mapping={"split": "train_prefs", "instruction_field": "prompt", "response_field": "chosen"},
-        good_for="Two answers to each request, with the better one marked.",
-        reward="",
-        reward_why=_OPEN,
-    ),
-    KnownDataset(
         path="rajpurkar/squad_v2",
         title="SQuAD v2",
         category="question answering",
@@ -446,6 +452,66 @@ CATALOGUE: tuple[KnownDataset, ...] = (
         good_for="Math solved both in words and with programs.",
         reward="",
         reward_why=_OPEN,
+    ),
+    KnownDataset(
+        path="HuggingFaceH4/ultrafeedback_binarized",
+        title="UltraFeedback",
+        category="preferences",
+        rows=61135,
+        licence="MIT",
+        fields=("prompt", "prompt_id", "chosen", "rejected", "messages", "score_chosen", "score_rejected"),
+        mapping={"split": "train_prefs", **_pairs("prompt")},
+        good_for="Two answers of chat models to each request, the better one chosen by GPT-4. The usual first choice.",
+        reward="",
+        reward_why=_PREFERENCES,
+    ),
+    KnownDataset(
+        path="Anthropic/hh-rlhf",
+        title="HH-RLHF",
+        category="preferences",
+        rows=160800,
+        licence="MIT",
+        fields=("chosen", "rejected"),
+        mapping=_pairs("chosen"),
+        good_for="Conversations with two last replies; people chose the more helpful or harmless one. Some are offensive.",
+        reward="",
+        reward_why=_PREFERENCES,
+    ),
+    KnownDataset(
+        path="Intel/orca_dpo_pairs",
+        title="Orca DPO pairs",
+        category="preferences",
+        rows=12859,
+        licence="Apache-2.0",
+        fields=("system", "question", "chosen", "rejected"),
+        mapping=_pairs("question"),
+        good_for="Requests answered by a large and by a smaller model; the large model's answer counts as better.",
+        reward="",
+        reward_why=_PREFERENCES,
+    ),
+    KnownDataset(
+        path="argilla/dpo-mix-7k",
+        title="DPO Mix 7K",
+        category="preferences",
+        rows=6750,
+        licence="MIT",
+        fields=("dataset", "chosen", "rejected", "chosen_rating", "rejected_rating"),
+        mapping=_pairs("chosen"),
+        good_for="A small, carefully selected mix of three sets of pairs, with longer conversations.",
+        reward="",
+        reward_why=_PREFERENCES,
+    ),
+    KnownDataset(
+        path="argilla/kto-mix-15k",
+        title="KTO Mix 15K",
+        category="preferences",
+        rows=14549,
+        licence="MIT",
+        fields=("prompt", "completion", "label", "rating", "dataset"),
+        mapping={"instruction_field": "prompt", "response_field": "completion", "label_field": "label"},
+        good_for="Single answers, each marked as good or bad.",
+        reward="",
+        reward_why=_PREFERENCES,
     ),
 )
 BY_PATH = {known.path: known for known in CATALOGUE}

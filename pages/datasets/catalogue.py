@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+import core.methods
 from core.data.known_datasets import CATALOGUE, KnownDataset, find
+from core.dataset import Shape
 from core.rewards import PRESETS
 
 NO_ANSWER = "none"
@@ -44,11 +46,14 @@ class ChipGroup:
 
 @dataclass(frozen=True)
 class Card:
-    """One dataset of the catalog. ``scoring`` is empty if there is no single right answer to check."""
+    """One dataset of the catalog. ``scoring`` is empty if there is no single right answer to check; ``fits`` says for
+    which methods pairs and ratings are.
+    """
 
     known: KnownDataset
     columns: str
     scoring: str
+    fits: str
 
 
 @dataclass(frozen=True)
@@ -146,4 +151,16 @@ def catalogue(args: Mapping[str, str], endpoint: str, **kept: str) -> Catalogue:
 def _card(known: KnownDataset) -> Card:
     asks, answers = known.mapping["instruction_field"], known.mapping["response_field"]
     columns = f"the conversation in {asks}" if asks == answers else f"{asks} → {answers}"
-    return Card(known, columns, PRESETS[known.reward].title if known.reward else "")
+    if known.shape is Shape.PAIRS:
+        columns = f"{columns} and {known.mapping['rejected_field']}"
+    if known.shape is Shape.RATINGS:
+        columns = f"{columns}, rated by {known.mapping['label_field']}"
+    return Card(known, columns, PRESETS[known.reward].title if known.reward else "", _fits(known))
+
+
+def _fits(known: KnownDataset) -> str:
+    """What its rows are for, with the methods; empty for examples, whose reward says it."""
+    if known.shape is Shape.EXAMPLES:
+        return ""
+    terms = ", ".join(one.term for one in core.methods.METHODS if known.shape in one.shapes)
+    return f"{str(known.shape).capitalize()}{f' for {terms}' if terms else ''}"

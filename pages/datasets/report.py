@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from core.methods import method_of
 from services.forms.fields import field_title
 
 MANY = 0.05
@@ -65,7 +66,9 @@ def report_view(data: dict[str, Any] | None) -> ReportView | None:
     lengths = data.get("lengths")
     charts: tuple[Chart, ...] = ()
     if lengths:
-        charts = (_chart("Prompts", lengths["prompt"]), _chart("Answers with reasoning", lengths["reference"]))
+        pairs = "rejected" in method_of(data.get("config") or {}).columns
+        title = "Answers (the longer one of each pair)" if pairs else "Answers with reasoning"
+        charts = (_chart("Prompts", lengths["prompt"]), _chart(title, lengths["reference"]))
     concerns = sorted(_concerns(data), key=lambda one: -one.share)
     return ReportView(data, tuple(concerns), charts, _fit(lengths) if lengths else "")
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from core.data.formats import Detected
-from core.dataset import UploadInfo
+from core.dataset import Shape, UploadInfo
 from core.errors import TunesmithError
+from core.methods.method import FOR_REWARDS
 from core.model import DEMO_MODEL
 from core.rewards import PRESETS
 from pages.datasets.answers import HOLDS, MappedRow, mapped_rows
@@ -58,6 +59,8 @@ class DatasetPage:
     model: str
     prepared: dict[str, Any]
     switches: tuple[FormField, ...]
+    scored: bool
+    """Whether a reward may check the answers; pairs and ratings are only learned."""
     preset: str
     presets: tuple[tuple[str, str], ...]
     report: ReportView | None
@@ -85,6 +88,8 @@ def dataset_page(services: Services, upload_id: str, args: Mapping[str, str]) ->
         problem = error.message
     prepared = ((report or {}).get("config") or {}).get("dataset") or {}
     reward = ((report or {}).get("config") or {}).get("reward") or {}
+    scored = shape is Shape.EXAMPLES
+    switches = SWITCHES if scored else [name for name in SWITCHES if f"dataset.{name}" not in FOR_REWARDS]
     detected = Detected(
         format=info.format, compression=info.compression, encoding=info.encoding, delimiter=info.delimiter,
         heading=info.heading,
@@ -102,7 +107,8 @@ def dataset_page(services: Services, upload_id: str, args: Mapping[str, str]) ->
         holds=HOLDS[shape],
         model=model_title(services.wizard.draft().model.name) or model_title(DEMO_MODEL),
         prepared=prepared,
-        switches=tuple(replace(form_field("dataset", name, prepared, {}), path=name) for name in SWITCHES),
+        switches=tuple(replace(form_field("dataset", name, prepared, {}), path=name) for name in switches),
+        scored=scored,
         preset=reward.get("preset_name") or "math",
         presets=tuple((preset.name, preset.title) for preset in PRESETS.values()),
         report=report_view(report),

@@ -128,8 +128,11 @@ def dataset_step(services: Services, args: Mapping[str, str]) -> DatasetStep:
     asked = args.get("kind", "")
     kind = asked if asked in {key for key, _, _ in KINDS} else draft.page("dataset").get("kind") or dataset.kind
     preview, problem = _look(services, dataset)
-    prompts, prompts_problem = _prompts(services, draft) if preview else ((), "")
     guess = preview.guess if preview else None
+    fits = fit(dataset, guess, draft.chosen_method)
+    # Without the columns that the method needs, no row can be read.
+    readable = preview is not None and (fits is None or fits.usable)
+    prompts, prompts_problem = _prompts(services, draft) if readable else ((), "")
     fields = {
         name: form_field("dataset", name, dataset.values, remarks)
         for name in (*GENERATED, *TASKS, *HUB, *COLUMNS, *PROMPT, *PREPARATION)
@@ -160,7 +163,7 @@ def dataset_step(services: Services, args: Mapping[str, str]) -> DatasetStep:
             preview.columns if preview and source != "mix" else (),
         ),
         guess=_guess(guess, dataset) if guess and source != "mix" else None,
-        fit=fit(dataset, guess, chosen),
+        fit=fits,
         prompt_fields=tuple(
             _in_full(field, dataset, default) if field.path == "dataset.system_prompt" else field
             for field in _pick(fields, PROMPT)

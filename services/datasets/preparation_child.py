@@ -12,6 +12,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterable
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,7 @@ def prepare(
     from core.config import parse
     from core.data.pipeline import prepare_rows
     from core.job_dir import write_json
+    from core.methods import Need, method
     from core.rewards import decided, markers_of
     from core.rewards.selfcheck import earns_with_reference
     from core.settings import Home
@@ -57,7 +59,8 @@ def prepare(
 
     complete = parse(config)
     say("Reading rows, after downloading them from Hugging Face if needed")
-    parses = earns_with_reference(complete.reward, markers_of(complete.dataset))
+    scored = Need.REWARD in method(complete.method).needs
+    parses = earns_with_reference(complete.reward, markers_of(complete.dataset)) if scored else lambda row: True
     found = prepare_rows(complete, Home(Path(root)), parses)
     rows = [*found.train, *found.holdout, *found.test]
     say(f"Counting tokens in {min(len(rows), MOST_MEASURED):,} rows")
@@ -88,6 +91,7 @@ def _lengths(rows: list[dict[str, Any]], config: Any, folder: Path) -> dict[str,
     from tokenizers import Tokenizer
 
     from core.data import chat_template, lengths, prompts
+    from core.data.answers import learned
     from core.errors import InvalidInput
     from core.methods import method
 
@@ -97,11 +101,12 @@ def _lengths(rows: list[dict[str, Any]], config: Any, folder: Path) -> dict[str,
     template = config.dataset.chat_template or template
     control = chat_template.read_control_tokens(folder)
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    chosen = method(config.method)
     shown, answers = [], []
     for row in rows:
         with suppress(InvalidInput):
             shown.append(chat_template.show(prompts.conversation(row, config.dataset), template, special, control))
-            answers.append(prompts.warm_up_target(row, config.dataset))
+            answers.append(learned(row, config.dataset, chosen.columns))
     if not shown:
         return {"lengths": None, "refused": len(rows)}
 
@@ -112,8 +117,10 @@ def _lengths(rows: list[dict[str, Any]], config: Any, folder: Path) -> dict[str,
     # Most prompts are one piece, and batches of pieces take a fraction of the time.
     asked = [sum(counted(one.parts)) if len(one.parts) > 1 else 0 for one in shown]
     asked = [many or single for many, single in zip(asked, counted(one.parts[0] for one in shown), strict=True)]
-    told = counted(answers)
-    learns = method(config.method).learns_answers
+    # Of a pair, the longer answer: it decides whether the row fits.
+    flat = iter(counted(text for texts in answers for text in texts))
+    told = [max(islice(flat, len(texts))) for texts in answers]
+    learns = chosen.learns_answers
     limits = (config.training.max_sequence_length, 1 if learns else config.training.max_new_tokens)
     measured, proposed = lengths.measure(asked, told, limits=limits), lengths.measure(asked, told)
     whole = [ask + tell for ask, tell in zip(asked, told, strict=True)]

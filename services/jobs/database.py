@@ -269,12 +269,12 @@ class Database:
         with self._session() as session:
             return session.scalars(select(Job).where(Job.kind == kind).order_by(Job.created_at.desc())).all()
 
-    def methods(self) -> dict[str, str]:
-        """The training method that each run names, by its id; '' for the default one."""
-        named = Job.config["method"].as_string()
+    def runs(self) -> Sequence[tuple[Job, str]]:
+        """All runs, newest first, without their configurations, each with the method it names; '' for the default."""
+        query = select(Job, Job.config["method"].as_string()).where(Job.kind == JobKind.TRAIN)
+        query = query.options(defer(Job.config, raiseload=True)).order_by(Job.created_at.desc(), Job.place.desc())
         with self._session() as session:
-            found = session.execute(select(Job.id, named).where(Job.kind == JobKind.TRAIN)).all()
-        return {job_id: key or "" for job_id, key in found}
+            return [(job, key or "") for job, key in session.execute(query).all()]
 
     def timed(self, device: str, most: int) -> Sequence[Job]:
         """The latest runs on a device with known step times, with their configurations."""

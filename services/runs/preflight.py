@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 from statistics import fmean
 from time import monotonic
@@ -17,7 +18,8 @@ from typing import Any, TypeVar
 import core.rewards
 from core.config import DatasetSection, RewardSection, RunConfig
 from core.data import lengths, sources
-from core.data.prompts import conversation, warm_up_target
+from core.data.answers import learned
+from core.data.prompts import conversation
 from core.data.rows import map_rows, split_rows
 from core.dataset import Row
 from core.errors import Conflict, InvalidConfig, InvalidInput, TunesmithError
@@ -203,19 +205,22 @@ class Preflight:
         folder = self._model_folder(config)
         if folder is None or not (folder / "tokenizer.json").is_file():
             return {}
-        dataset, training = config.dataset, config.training
+        dataset, training, columns = config.dataset, config.training, method(config.method).columns
 
         def count() -> tuple[list[int], list[int]] | None:
             # The chat template adds tokens; without it the count is slightly too low, never too high.
             prompts = tuple(conversation(row, dataset).text for row in mapped)
-            targets = tuple(warm_up_target(row, dataset) for row in mapped)
-            counts, why = token_counts(folder / "tokenizer.json", prompts + targets)
+            targets = [learned(row, dataset, columns) for row in mapped]
+            texts = tuple(text for answers in targets for text in answers)
+            counts, why = token_counts(folder / "tokenizer.json", prompts + texts)
             if why:
                 return None
             known = [number or 0 for number in counts]
-            return known[: len(mapped)], known[len(mapped) :]
+            rest = iter(known[len(mapped) :])
+            # Of a pair, the longer answer: it decides whether the row fits.
+            return known[: len(mapped)], [max(islice(rest, len(answers))) for answers in targets]
 
-        measured = self._once(("tokens", str(folder), dataset.model_dump_json(), len(mapped)), count)
+        measured = self._once(("tokens", str(folder), dataset.model_dump_json(), columns, len(mapped)), count)
         if measured is None:
             return {}
         prompts, references = measured

@@ -195,10 +195,9 @@ class Runs:
         kept, views = self._listed
         if kept != writes:
             queue = self._database.queue()
-            jobs = self._database.jobs(JobKind.TRAIN)
-            called = titles(jobs)
-            methods = self._database.methods()
-            views = [run_view(job, queue, called[job.id], methods.get(job.id, "")) for job in jobs]
+            found = self._database.runs()
+            called = titles([job for job, _ in found])
+            views = [run_view(job, queue, called[job.id], key) for job, key in found]
             self._listed = (writes, views)
         return [*views]
 

@@ -48,6 +48,11 @@ def in_order() -> tuple[Method, ...]:
     return tuple(sorted(core.methods.METHODS, key=lambda one: ORDER.index(one.job_type)))
 
 
+def method_for(shape: Shape, chosen: Method) -> Method:
+    """The method that rows are prepared for: the chosen one if it learns from them, or the first that does."""
+    return next((one for one in (chosen, *in_order()) if shape in one.shapes), chosen)
+
+
 def shape_of(dataset: DatasetDraft, guess: FieldGuess | None) -> Shape | None:
     """What the rows hold, by the chosen columns or else the detected ones; None if that is not known."""
     if dataset.mix:
@@ -70,6 +75,8 @@ def fit(dataset: DatasetDraft, guess: FieldGuess | None, chosen: Method) -> Fit 
     if chosen.prefers:
         needs = f"{chosen.term} learns from {LEARNS[chosen.shapes[0]]}."
         has = LACKS[chosen.shapes[0]] if shape is Shape.EXAMPLES else f"This dataset has {LEARNS[shape]}."
+        if not other and shape is not Shape.EXAMPLES:
+            has += " Choose another dataset."
         return Fit(f"{needs} {has}", False, other, more)
     scores = Need.REWARD in chosen.needs
     if shape is Shape.PAIRS:
