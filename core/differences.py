@@ -31,9 +31,9 @@ def marked(first: str, second: str, most: int) -> tuple[tuple[Part, ...], tuple[
     """
     start = _start(first, second)
     one, other = (_cut(text, start, most) for text in (first, second))
-    words = [_WORDS.findall(text) for text in (one, other)]
+    words: list[list[str]] = [_WORDS.findall(text) for text in (one, other)]
     found: tuple[list[Part], list[Part]] = ([], [])
-    for tag, *spans in SequenceMatcher(None, *words, autojunk=False).get_opcodes():
+    for tag, *spans in SequenceMatcher(None, words[0], words[1], autojunk=False).get_opcodes():
         for parts, side, (begin, end) in zip(found, words, (spans[:2], spans[2:]), strict=True):
             if text := "".join(side[begin:end]):
                 parts.append(Part(text, tag != "equal"))

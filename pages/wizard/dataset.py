@@ -164,11 +164,7 @@ def dataset_step(services: Services, args: Mapping[str, str]) -> DatasetStep:
         ),
         guess=_guess(guess, dataset) if guess and source != "mix" else None,
         fit=fits,
-        prompt_fields=tuple(
-            _in_full(field, dataset, default) if field.path == "dataset.system_prompt" else field
-            for field in _pick(fields, PROMPT)
-            if uses(field.path)
-        ),
+        prompt_fields=tuple(_in_full(field, dataset, default) for field in _pick(fields, PROMPT) if uses(field.path)),
         suggestion=draft.suggested.get("reason", ""),
         no_default_prompt=chosen.prefers,
         prompt_values=_prompt_line(
@@ -213,7 +209,9 @@ def _prompt_line(dataset: DatasetDraft, default: str, start: str, end: str) -> s
 
 
 def _in_full(field: FormField, dataset: DatasetDraft, default: str) -> FormField:
-    """The system prompt as the model gets it: the default if the draft has none, empty for none."""
+    """A field; the system prompt as the model gets it: the default if the draft has none, empty for none."""
+    if field.path != "dataset.system_prompt":
+        return field
     told = dataset.values.get("system_prompt")
     return replace(
         field,

@@ -20,6 +20,7 @@ from core.dataset import FieldGuess, Shape, UploadInfo
 from core.errors import Conflict, InvalidInput, NotFound, TunesmithError
 from core.job import JobKind
 from core.job_dir import checked_json, read_json
+from core.methods import Need, method_of
 from core.settings import PROJECT, Home
 from services.datasets.preparation_child import FILES, REPORT
 from services.datasets.prompts import ask, ask_script, tokenizer_folder
@@ -322,7 +323,9 @@ def detected_mapping(found: FieldGuess) -> dict[str, Any]:
 
 def _complete(config: dict[str, Any]) -> RunConfig:
     """A configuration with placeholders for missing sections."""
-    return core.config.parse({"name": "preview", "reward": {"type": "preset", "preset_name": "math"}, **config})
+    scored = Need.REWARD in method_of(config).needs
+    reward = {"reward": {"type": "preset", "preset_name": "math"}} if scored else {}
+    return core.config.parse({"name": "preview", **reward, **config})
 
 
 def sources_of(config: dict[str, Any]) -> list[str]:

@@ -10,6 +10,7 @@ import pytest
 from pydantic import BaseModel
 
 from core.config import GPU_OPTIMIZERS, RunConfig, dump, dump_given, parse
+from core.data.prompts import system_prompt
 from core.device_checks import device_checks
 from core.errors import InvalidConfig
 from core.model import Device
@@ -185,3 +186,24 @@ def changed_dataset(fields: dict[str, str]) -> dict[str, Any]:
         "name": "x", "model": {"name": "m"}, "dataset": {"source": "generated:arithmetic", **fields},
         "reward": {"type": "preset", "preset_name": "math"},
     }  # fmt: skip
+
+
+def test_without_a_system_prompt_preferences_are_learned_without_one() -> None:
+    """An unset or empty prompt of a method for pairs means none; the others keep the first version's default."""
+    pairs = {"source": "x", "chosen_field": "chosen", "rejected_field": "rejected"}
+    for dataset in (pairs, pairs | {"system_prompt": None}):
+        config = parse({"name": "a", "method": "dpo", "model": {"name": "m"}, "dataset": dataset})
+        assert system_prompt(config.dataset) == ""
+        assert dump(config)["dataset"]["system_prompt"] == ""
+        assert parse(dump(config)) == config
+    given = {"name": "a", "method": "dpo", "model": {"name": "m"}, "dataset": pairs}
+    assert dump_given(parse(given)) == given
+    told = {"name": "a", "method": "dpo", "model": {"name": "m"}, "dataset": pairs | {"system_prompt": "Be kind."}}
+    assert system_prompt(parse(told).dataset) == "Be kind."
+    scored = {
+        "name": "a",
+        "model": {"name": "m"},
+        "dataset": pairs,
+        "reward": {"type": "preset", "preset_name": "math"},
+    }
+    assert "working out" in system_prompt(parse(scored).dataset)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+from flask.testing import FlaskClient
 
 from core.job import JobState
 from services.container import Services
@@ -72,6 +73,49 @@ def test_filters_say_how_many_runs_they_leave(browser: Browser) -> None:
     chips = re.sub(r"<[^>]+>|\s+", " ", page.partition('class="chips"')[2].partition("</nav>")[0])
     assert chips.split()[-8:] == ["All", "3", "Completed", "1", "Stopped", "1", "Failed", "1"]
     assert "No matching runs" in text(browser, "/runs?q=zebra")
+
+
+def add(services: Services, name: str, method: str) -> None:
+    content = {"kind": "train", "name": name, "created_at": "2026-01-02T00:00:00+00:00"}
+    job = new_job(f"run-{name}", {**content, "config": {**tiny(), "method": method}})
+    job.state = str(JobState.COMPLETED)
+    services.database.add(job)
+
+
+def test_runs_are_filtered_by_kind_of_training(browser: Browser, services: Services) -> None:
+    """With their number and the methods; a filter keeps the search and the status, and the search finds methods."""
+    assert "Filter by kind of training" not in text(browser, "/runs")
+    add(services, "d", "dpo")
+    add(services, "e", "sft")
+    page = text(browser, "/runs")
+    bar = page.partition('aria-label="Filter by kind of training"')[2].partition("</nav>")[0]
+    chips = " ".join(re.sub(r"<[^>]+>", " ", bar.partition(">")[2]).split())
+    assert re.fullmatch(r"All 5 SL: SFT\b.* 1 RL: GRPO\b.* 3 DPO\b.* 1", chips)
+    assert 'data-testid="row-method">DPO<' in page
+    assert listed(browser, "?type=DPO") == "d"
+    assert listed(browser, "?type=RL") == "bac"
+    assert listed(browser, "?type=RLHF") == ""
+    assert len(listed(browser, "?type=nonsense")) == 5
+    assert listed(browser, "?q=dpo") == "d"
+    page = text(browser, "/runs?state=completed&type=RL&q=sm")
+    assert 'href="/runs?q=sm&state=completed&type=SL"' in page
+    assert 'href="/runs?q=sm&state=failed&type=RL"' in page
+    assert '<input type="hidden" name="type" value="RL">' in page
+
+
+def test_the_api_lists_runs_of_a_kind(client: FlaskClient, services: Services) -> None:
+    """By job type or by method; another value is refused."""
+    add(services, "d", "dpo")
+
+    def names(query: str) -> list[str]:
+        return [run["name"] for run in client.get(f"/api/training/sessions?{query}").get_json()["sessions"]]
+
+    assert names("job_type=DPO") == names("method=dpo") == ["d"]
+    assert names("job_type=RL") == ["b", "a", "c"]
+    assert names("job_type=RL&method=dpo") == []
+    first = client.get("/api/training/sessions").get_json()["sessions"][0]
+    assert (first["method"], first["job_type"]) == ("dpo", "DPO")
+    assert client.get("/api/training/sessions?job_type=dpo").status_code in {400, 422}
 
 
 def test_a_row_says_when_it_started_and_how_long_it_took(browser: Browser) -> None:

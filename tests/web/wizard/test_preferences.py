@@ -11,17 +11,22 @@ from typing import Any
 import pytest
 from flask import Flask
 
+from core.config import parse
 from core.dataset import Shape
 from core.methods import METHODS
 from core.methods.dpo import DPO
+from core.settings import Home
 from services.container import Services
 from tests.conftest import Browser
+from tests.support.live import until
 from tests.support.run_made import text
+from tests.web.wizard.test_dataset_step import words_alone
 from tests.web.wizard.test_tabs import Tab
 
 PAIRS = [{"prompt": f"Name {n} rivers.", "chosen": f"The {n} Po", "rejected": f"The {n} Nile"} for n in range(40)]
 RATED = [{"prompt": f"Name {n} rivers.", "completion": f"The {n} Po", "label": n % 2 == 0} for n in range(40)]
 PLAIN = [{"question": f"What is {n}+1?", "answer": str(n + 1)} for n in range(40)]
+COLUMNS = {"chosen_field": "chosen", "rejected_field": "rejected"}
 PREFERENCES = ("chosen_field", "rejected_field", "label_field")
 
 
@@ -191,6 +196,39 @@ def test_methods_with_the_same_data_are_shown_together(browser: Browser, monkeyp
     assert 'value="alone"' not in group
     assert page.index("Examples of good answers") < page.index("Questions with answers that can be checked")
     assert re.search(r'<span class="title">Something else</span>', page)
+
+
+def test_lengths_count_both_answers_of_a_pair(home: Home, services: Services, choose: Any) -> None:
+    """In the preparation's report and before a start: the longer one decides whether the row fits."""
+    words_alone(home.cache / "models" / "smollm2-135m-instruct")
+    rows = [row | {side: "long " * 300} for row, side in zip(PAIRS, ("chosen", "rejected") * 20, strict=True)]
+    source = choose(rows)
+    config = {
+        "name": "a",
+        "method": "dpo",
+        "model": {"name": "builtin:smollm2-135m-instruct"},
+        "dataset": {"source": source, "instruction_field": "prompt", **COLUMNS},
+        "training": {"max_sequence_length": 256},
+    }
+    report = services.library.prepare(config)
+    assert report["lengths"]["cut_examples"] == 1
+    assert report["lengths"]["reference"]["median"] >= 300
+    assert report["unparseable"] == 0
+    problem = next(one for one in services.preflight.look(parse(config)).problems if "max_sequence" in one.field)
+    assert "40 of the 40 rows" in problem.message
+
+
+def test_a_dataset_of_pairs_is_prepared_for_a_method_that_learns_from_them(
+    home: Home, browser: Browser, services: Services, choose: Any
+) -> None:
+    """Without a reward to check its answers with."""
+    upload_id = choose(PAIRS).removeprefix("upload:")
+    words_alone(home.cache / "models" / "smollm2-135m-instruct")
+    assert 'name="preset"' not in text(browser, f"/datasets/{upload_id}")
+    browser.post(f"/datasets/{upload_id}/prepare", form={})
+    config = (until(lambda: services.library.report(upload_id), bool) or {})["config"]
+    assert (config["method"], config.get("reward")) == ("dpo", None)
+    assert "Answers (the longer one of each pair)" in text(browser, f"/datasets/{upload_id}")
 
 
 def test_the_library_and_the_api_know_the_shape(app: Flask, browser: Browser, choose: Any) -> None:
