@@ -28,6 +28,8 @@ def marked(first: str, second: str, most: int) -> tuple[tuple[Part, ...], tuple[
     (Part(text='It is the ', differs=False), Part(text='Nile', differs=True), Part(text='.', differs=False))
     >>> marked("4", "", 100)
     ((Part(text='4', differs=True),), ())
+    >>> marked("one two", "red blue", 100)[0]
+    (Part(text='one two', differs=True),)
     """
     start = _start(first, second)
     one, other = (_cut(text, start, most) for text in (first, second))
@@ -37,7 +39,20 @@ def marked(first: str, second: str, most: int) -> tuple[tuple[Part, ...], tuple[
         for parts, side, (begin, end) in zip(found, words, (spans[:2], spans[2:]), strict=True):
             if text := "".join(side[begin:end]):
                 parts.append(Part(text, tag != "equal"))
-    return tuple(found[0]), tuple(found[1])
+    return _joined(found[0]), _joined(found[1])
+
+
+def _joined(parts: list[Part]) -> tuple[Part, ...]:
+    """With a space between two words that differ as part of the difference."""
+    joined: list[Part] = []
+    for place, part in enumerate(parts):
+        blank = not part.text.strip() and 0 < place < len(parts) - 1  # both neighbors differ
+        differs = part.differs or blank
+        if joined and joined[-1].differs == differs:
+            joined[-1] = Part(joined[-1].text + part.text, differs)
+        else:
+            joined.append(Part(part.text, differs))
+    return tuple(joined)
 
 
 def _start(first: str, second: str) -> int:

@@ -44,6 +44,23 @@ def tickets(tmp_path: Path) -> Path:
     return file
 
 
+@pytest.fixture
+def pairs(tmp_path: Path) -> Path:
+    """Forty messages to a shop, each with a better and a worse answer."""
+    file = tmp_path / "answers.jsonl"
+    rows = (
+        {
+            "question": message.format(thing),
+            "better": f"I am sorry about the {thing}. The {team} team answers you today.",
+            "worse": f"Ask the {team} team about the {thing}.",
+        }
+        for thing in THINGS
+        for team, message in TEAMS.items()
+    )
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return file
+
+
 class Hand:
     """Counts clicks."""
 
@@ -97,6 +114,58 @@ def test_a_newcomer_gets_from_a_file_to_a_chat(
     hand.click(page.get_by_test_id("chat-send"))
     expect(page.locator("[data-side] .facts").first).to_contain_text("token", timeout=TRAINING_MS)
     assert hand.clicks <= MOST_CLICKS
+    assert complaints.found == []
+
+
+def test_a_newcomer_gets_from_pairs_to_a_run_that_is_ready(
+    context: BrowserContext, server: Server, pairs: Path, complaints: Complaints
+) -> None:
+    """The first question leads to DPO, the columns are detected, and both answers are shown with their difference."""
+    context.set_default_timeout(60_000)
+    page = context.new_page()
+    complaints.listen(page)
+    page.goto(f"{server.url}/new/model")
+    page.get_by_text("Pairs of a better and a worse answer").first.scroll_into_view_if_needed()
+    page.get_by_test_id("method-dpo").check()
+    expect(page.get_by_test_id("step-reward")).to_have_count(0)
+    page.get_by_test_id("continue").click()
+    heading(page, "Dataset")
+    page.get_by_test_id("file").set_input_files(pairs)
+    expect(page.locator("#guess")).to_contain_text("question → better (better), worse (worse)")
+    expect(page.get_by_test_id("fit")).to_be_empty()
+    row = page.get_by_test_id("mapped-row").first
+    expect(row).to_contain_text("Better answer")
+    expect(row.locator("mark").first).to_contain_text("I am sorry about")
+    expect(page.get_by_test_id("prompts")).not_to_contain_text("working out")
+    page.get_by_test_id("continue").click()
+    heading(page, "Training settings")
+    page.get_by_role("button", name="Quick try").click()
+    page.get_by_test_id("continue").click()
+    heading(page, "Start training")
+    expect(page.locator("#problems")).to_contain_text("Ready to start")
+    assert complaints.found == []
+
+
+def test_pairs_that_are_missing_are_named_with_a_way_out(
+    context: BrowserContext, server: Server, tickets: Path, complaints: Complaints
+) -> None:
+    """DPO with a file that has one answer per row: Continue stays, and the button that fits keeps the file."""
+    context.set_default_timeout(60_000)
+    page = context.new_page()
+    complaints.listen(page)
+    page.goto(f"{server.url}/new/model")
+    page.get_by_test_id("method-dpo").check()
+    page.get_by_test_id("continue").click()
+    page.get_by_test_id("file").set_input_files(tickets)
+    expect(page.get_by_test_id("fit")).to_contain_text("No column with worse answers was found in this dataset.")
+    page.get_by_test_id("continue").click()
+    heading(page, "Dataset")
+    page.get_by_test_id("fit-method").click()
+    expect(page.get_by_test_id("flash")).to_contain_text("The training method is now SFT.")
+    expect(page.get_by_test_id("fit")).to_be_empty()
+    expect(page.locator("#guess")).to_contain_text("message → team")
+    page.get_by_test_id("continue").click()
+    heading(page, "Training settings")
     assert complaints.found == []
 
 

@@ -20,6 +20,7 @@ def texts(first: str, second: str, most: int = 1000) -> tuple[list[str], list[st
         ("", "anything", ([], ["anything"])),
         ("one\ntwo", "one two", (["\n"], [" "])),
         ("a b c", "a c", (["b "], [])),
+        ("I am late", "We were late", (["I am"], ["We were"])),
     ],
 )
 def test_only_words_of_one_text_are_marked(first: str, second: str, expected: tuple[list[str], list[str]]) -> None:
