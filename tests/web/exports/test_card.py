@@ -112,3 +112,19 @@ def test_the_paired_evaluation_is_in_the_card_with_its_interval(home: Home) -> N
     assert "On 8 held-out prompts" in text
     assert f"| Reward | 0.000 | 0.875 | +0.875 | {report.score.low:+.3f} to {report.score.high:+.3f} |" in text
     assert "McNemar" in text
+
+
+def test_the_adapter_is_described_with_what_it_trains(home: Home) -> None:
+    """Its kind, its layers, and the worker's count, if the run has one."""
+    lay_out(home)
+    session = JobDir(home.outputs / SESSION)
+    assert "| Trained |" not in card_of(home).text
+    status = session.read_status()
+    assert status
+    session.write_status(status.model_copy(update={"trained_parameters": 1_843_200, "parameters": 136_358_208}))
+    asked: dict[str, Any] = session.read_config()
+    asked["config"]["model"] |= {"lora_preset": "feed_forward", "use_dora": True, "use_rslora": True}
+    write_json(session.config, asked)
+    text = card_of(home).text
+    assert "| DoRA | rank 16, alpha 32, rank-stabilized, feed-forward layers |" in text
+    assert "| Trained | 1,843,200 of 136,358,208 parameters (1.4%) |" in text

@@ -354,3 +354,12 @@ def test_damage_of_a_run_without_a_reward_affects_only_that_run(
         write_json(run.config, {**config, "config": {**config["config"], damage: [1]}})
     for path in ("/runs", "/"):
         assert services.runs.verdict(services.runs.get(RUN)).headline in text(browser, path)
+
+
+def test_the_overview_says_how_many_parameters_are_trained(browser: Browser, services: Services) -> None:
+    """As the worker counted them; nothing before it has."""
+    run = make(services, JobState.COMPLETED)
+    rebuild(services.settings.home, services.database)
+    assert 'data-testid="trains"' not in browser.get(f"/runs/{run.path.name}").text
+    run.write_status(JobStatus(state=JobState.COMPLETED, trained_parameters=640, parameters=6_400_000))
+    assert "Trains 640 of 6,400,000 parameters (0.01%)." in text(browser, f"/runs/{run.path.name}")

@@ -151,3 +151,11 @@ def test_an_unusual_alpha_is_replaced_by_a_button(browser: Browser, services: Se
     assert "Alpha divided by the rank is 32" in browser.get("/new/train").text
     browser.post("/new/train", form={"action": "fix-model.lora_alpha"})
     assert services.wizard.config()["model"]["lora_alpha"] == 16
+
+
+def test_no_number_is_shown_where_the_files_do_not_say_it(browser: Browser, tmp_path: Path) -> None:
+    """Files have experts one by one, the loaded model has one tensor for all; and a model may not be here."""
+    shapes = {f"model.layers.0.mlp.experts.{n}.up_proj.weight": [64, 64] for n in range(4)}
+    shapes["model.layers.0.self_attn.q_proj.weight"] = [64, 64]
+    assert share(choose(browser, model(tmp_path / "experts", "qwen3_moe", 64, shapes))) == ""
+    assert "once the model's files are on this machine" in share(choose(browser, "someone/model"))
