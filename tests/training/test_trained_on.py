@@ -20,8 +20,8 @@ from core.model import Device
 from core.settings import Home
 from core.training.job.status import Status
 from core.training.method_rows import encode, prepare
-from core.training.methods.loop import IGNORED, Example
-from core.training.methods.sft_rows import NOTHING_TRAINED, WEIGHTS, TrainingRows, template_of, training_rows
+from core.training.methods.loop import IGNORED, WEIGHTS, Example
+from core.training.methods.sft_rows import NOTHING_TRAINED, TrainingRows, template_of, training_rows
 from core.training.models.load import load_for_training
 from tests.training.worker_runs import SFT, changed, make_run, rows, work
 
@@ -218,3 +218,22 @@ def test_texts_and_conversations_can_be_mixed(models: Home) -> None:
     assert {f"Page {place}.<|im_end|>" for place in range(8)} < said
     assert {f"<S>{2 * place + 2}, twice as much.</S><|im_end|>" for place in range(8)} < said
     assert len(said) == 16
+
+
+def test_weighted_rows_are_not_packed(models: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Refused before the first step; without weights, the texts of a conversation are packed like other rows."""
+    found = [{"messages": talk(place), "w": [0, 0.5, 0, 1]} for place in range(4)]
+    fields = {"columns": {"weights": "w"}}
+    whole = config(models, found, fields, training__train_on="weights", sft__packing=True)
+    run = make_run(models, "weights-packed", dump_given(whole))
+    assert work(run, monkeypatch, models) == JobState.FAILED
+    status = run.read_status()
+    assert status is not None
+    assert status.error_field == "sft.packing"
+    plain = config(
+        models, found, fields, training__train_on="all_messages", sft__packing=True,
+    )  # fmt: skip
+    plain = parse(changed(dump_given(plain), training__batch_size=1, training__gradient_accumulation_steps=1))
+    run = make_run(models, "talks-packed", dump_given(plain))
+    assert work(run, monkeypatch, models) == JobState.COMPLETED
+    assert rows(run, "training")[0]["rows"] > 1

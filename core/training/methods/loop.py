@@ -29,6 +29,8 @@ from core.training.rollouts.generate import evaluating
 
 IGNORED = -100
 """Label of a token that is not learned, as in torch's cross-entropy and transformers."""
+WEIGHTS = "loss_weights"
+"""Name of the values with which means over learned tokens are weighted."""
 
 
 @dataclass(frozen=True)
@@ -55,8 +57,8 @@ class Batch:
     Attributes:
         ids, mask, labels: ``(rows, tokens)`` int64; the mask is 0 and the label :data:`IGNORED` on padding.
         values: As in :class:`Example`, ``(rows, tokens)`` float32, 0 on padding.
-        learned: Tokens that are learned, or the sum of their weights if the rows have ``weights``. The first of a row
-            never is: no token precedes it.
+        learned: Tokens that are learned, or the sum of their weights if the rows have :data:`WEIGHTS`. The first of a
+            row never is: no token precedes it.
     """
 
     ids: Tensor
@@ -92,7 +94,7 @@ class Batch:
 
 
 def _weights(example: Example) -> Sequence[float]:
-    return example.values.get("weights") or [int(label != IGNORED) for label in example.labels]
+    return example.values.get(WEIGHTS) or [int(label != IGNORED) for label in example.labels]
 
 
 LossFunction = Callable[[Any, Batch], Tensor]

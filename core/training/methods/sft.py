@@ -24,9 +24,9 @@ from core.training.arguments import known_to, trainer_arguments
 from core.training.evaluation.held_out import Measure
 from core.training.evaluation.row_losses import RowLosses
 from core.training.methods import weighted_loss
-from core.training.methods.loop import Batch, Example, row_losses
+from core.training.methods.loop import WEIGHTS, Batch, Example, row_losses
 from core.training.methods.packing import PackCollator, check, columns, packs
-from core.training.methods.sft_rows import WEIGHTS, TrainingRows, training_rows
+from core.training.methods.sft_rows import TrainingRows, training_rows
 from core.training.methods.training_job import TrainingJob
 from core.training.methods.trl import JobTrainer
 

@@ -17,12 +17,10 @@ from core.methods import method
 from core.training.job.status import Status
 from core.training.method_rows import Item, control_of, encode, special_tokens
 from core.training.methods.examples import end_of_turn, reference_examples
-from core.training.methods.loop import IGNORED, Example
+from core.training.methods.loop import IGNORED, WEIGHTS, Example
 
 SHOWN = 5
 """Row numbers in a note; more would hide the reason."""
-WEIGHTS = "weights"
-"""Name of the weights in an example's values."""
 NOTHING_TRAINED = "no message in them is trained with this choice of what is trained on"
 
 

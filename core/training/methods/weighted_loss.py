@@ -12,8 +12,7 @@ import torch
 from torch import Tensor
 from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
-from core.training.methods.loop import IGNORED, Batch, Example
-from core.training.methods.sft_rows import WEIGHTS
+from core.training.methods.loop import IGNORED, WEIGHTS, Batch, Example
 
 
 def weighted_sum(logits: Tensor, labels: Tensor, weights: Tensor, loss_type: str = "nll") -> Tensor:
