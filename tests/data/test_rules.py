@@ -192,7 +192,10 @@ def test_proposed_limits_fit_the_lengths() -> None:
 def test_every_entry_of_the_catalogue_is_ready_to_use(known: Any) -> None:
     """Its mapping is valid and uses its columns, and its reward exists or it says that no answer can be checked."""
     section = config(known.section).dataset
-    assert {section.instruction_field, section.response_field, *section.columns.values()} <= set(known.fields)
+    preferences = {section.chosen_field, section.rejected_field, section.label_field} - {""}
+    assert {section.instruction_field, section.response_field, *section.columns.values()} | preferences <= set(
+        known.fields
+    )
     assert known.reward in PRESETS or "no single correct answer" in known.reward_why
     assert known.good_for.endswith(".")
     assert known.reward_why.endswith(".")

@@ -238,7 +238,7 @@ def test_known_datasets_are_searched_and_filtered(client: FlaskClient) -> None:
     assert "allows non-commercial use only" in alpaca[0]["licence"]
     found = client.get("/api/datasets/known?search=word problems grade-school&category=math").get_json()
     assert {one["path"] for one in found["datasets"]} == {"openai/gsm8k", "microsoft/orca-math-word-problems-200k"}
-    assert set(found["categories"]) == {"math", "code", "general", "question answering", "reasoning"}
+    assert set(found["categories"]) == {"math", "code", "general", "question answering", "reasoning", "preferences"}
 
 
 def test_the_catalog_filters_by_the_address_on_both_pages(browser: Browser) -> None:
@@ -246,7 +246,7 @@ def test_the_catalog_filters_by_the_address_on_both_pages(browser: Browser) -> N
     text = browser.get("/datasets?task=math&license=permissive&size=nonsense").get_data(as_text=True)
     assert "GSM8K" in text
     assert "OpenMath Reasoning" not in text  # CC BY
-    assert "8 of 24 datasets" in text
+    assert "8 of 28 datasets" in text
     assert 'href="/datasets?task=math&amp;license=permissive&amp;size=small#known"' in text
     assert 'href="/datasets?license=permissive#known"' in text  # the active chip links to the page without it
     text = browser.get("/datasets?reward=none").get_data(as_text=True)
@@ -301,7 +301,7 @@ def test_the_manager_shows_every_dataset_and_each_one_whole(app: Flask) -> None:
     browser = Browser(app)
     made = uploaded(app.test_client())["id"]
     text = browser.get("/datasets").get_data(as_text=True)
-    for words in ("rows.jsonl", "300 rows", "Import from Hugging Face", "GSM8K", "Show all 24", "Not used yet"):
+    for words in ("rows.jsonl", "300 rows", "Import from Hugging Face", "GSM8K", "Show all 28", "Not used yet"):
         assert words in text
     assert "Alpaca 52K" in browser.get("/datasets?all=1").get_data(as_text=True)
     assert "Alpaca 52K" not in browser.get("/datasets?q=grade-school").get_data(as_text=True)
