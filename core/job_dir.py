@@ -14,6 +14,10 @@ file                   writer                          what it is
 ``worker.log``         worker                          its output
 ``checkpoints/``       worker                          the state to resume from
 ``adapter/``           worker                          the trained adapter
+``model/``             worker                          the trained model, if every weight is trained
+``start.json``         worker, once                    the earlier run that this one went on from
+``start/``             worker, once                    the adapter that this run went on with, as it was then
+``base/``              worker, once                    the base model, if it is an earlier run's result
 ``environment.json``   worker                          versions and hardware of each attempt
 ``evaluation.json``    worker                          held-out answers before and after, compared
 ``held_out.jsonl``     worker, append only             the result of each held-out row, one evaluation per line
@@ -82,6 +86,14 @@ class JobDir:
         self.log = path / "worker.log"
         self.checkpoints = path / "checkpoints"
         self.adapter = path / "adapter"
+        self.model = path / "model"
+        """The trained model of a run that trains every weight: safetensors, configuration and tokenizer."""
+        self.start_facts = path / "start.json"
+        """A :class:`core.start.Start`, written once ``start`` and ``base`` are complete."""
+        self.start = path / "start"
+        """The adapter of an earlier run that this run went on training, as it was at the start."""
+        self.base = path / "base"
+        """The base model of a run that went on from an earlier run's whole model."""
         self.prepared = path / "prepared"
         """The training and held-out rows, as prepared when the run started."""
         self.environment = path / "environment.json"

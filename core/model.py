@@ -59,6 +59,15 @@ DEMO_MODEL = "builtin:smollm2-135m-instruct"
 """SmolLM2-135M-Instruct, downloaded during setup into ``cache/models``; works without a network."""
 
 
+ORIGINAL = {DEMO_MODEL: "HuggingFaceTB/SmolLM2-135M-Instruct"}
+"""The built-in model on Hugging Face."""
+
+
+def original_name(name: str) -> str:
+    """A model's name on Hugging Face, if it is a built-in copy of one there; else its name."""
+    return ORIGINAL.get(name, name)
+
+
 _ADDRESS = re.compile(r"https?://(?:www\.)?(?:huggingface|hf)\.co/([\w.-]+/[\w.-]+)(?:[/?#].*)?")
 
 

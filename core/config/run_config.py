@@ -11,7 +11,7 @@ from pydantic_core import PydanticKnownError
 
 from core.config.dataset import DatasetSection, SourceFields, marker_checks, source_checks
 from core.config.evaluation import EvaluationSection
-from core.config.model import ModelSection
+from core.config.model import ModelSection, weight_checks
 from core.config.pre_training import PreTrainingSection
 from core.config.reward import NO_REWARD, RewardSection
 from core.config.training import TrainingSection
@@ -25,7 +25,7 @@ CARRIED = frozenset({"grpo", "pre_training"})
 """Sections that are allowed with any method, because the first version wrote them into every file."""
 LATER = {
     "": ("method",),
-    "model": ("adapter", "lora_preset", "use_dora"),
+    "model": ("adapter", "continue_from", "merge_first", "lora_preset", "use_dora"),
     "dataset": ("chosen_field", "rejected_field", "label_field", "text_field"),
     "training": ("train_on",),
     "sft": ("packing",),
@@ -122,8 +122,7 @@ def cross_checks(config: RunConfig) -> list[tuple[str, str]]:
     """Find combinations of fields that work on no device, as (field path, how to fix it)."""
     training, chosen = config.training, method(config.method)
     problems = _other_methods(config)
-    if config.model.adapter == "none":
-        problems.append(("model.adapter", NO_FULL_FINE_TUNING))
+    problems.extend(weight_checks(config.model))
     problems.extend(chosen.cross_checks(config))
     if Need.ROLLOUTS in chosen.needs and training.max_new_tokens >= training.max_sequence_length:
         problems.append(
@@ -149,9 +148,6 @@ def cross_checks(config: RunConfig) -> list[tuple[str, str]]:
     if config.evaluation.holdout_fraction + config.evaluation.test_fraction > 0.8:
         problems.append(("evaluation.test_fraction", "leaves too little to train on; lower it"))
     return problems
-
-
-NO_FULL_FINE_TUNING = "training every weight is not possible yet; use 'lora', which trains an adapter"
 
 
 _LACKING = {

@@ -22,13 +22,11 @@ from core.lora import share_words
 from core.methods import method
 from core.metric import Better
 from core.metrics import metric
-from core.model import BUILTIN_PREFIX
+from core.model import BUILTIN_PREFIX, ORIGINAL
 from core.reproduce import ran_on, versions_line
 from core.settings import Home
 
 CARD = "README.md"
-ORIGINAL = {"builtin:smollm2-135m-instruct": "HuggingFaceTB/SmolLM2-135M-Instruct"}
-"""Public name of the built-in model."""
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 RELATION = {
     ExportFormat.ADAPTER: "adapter",

@@ -119,8 +119,14 @@ def optimizer_name(config: RunConfig, device: Device) -> str:
 
 
 def dtype_name(config: RunConfig, device: Device) -> str:
-    """The number format of the base model's weights: ``float32``, ``bfloat16`` or ``float16``."""
-    return native_dtype(device) if config.model.dtype == "auto" else config.model.dtype
+    """The number format of the model's weights: ``float32``, ``bfloat16`` or ``float16``.
+
+    Weights that are trained are in float32 unless another format is chosen: in 16 bits, the small changes of a step
+    are rounded away.
+    """
+    if config.model.dtype != "auto":
+        return config.model.dtype
+    return "float32" if config.model.adapter == "none" else native_dtype(device)
 
 
 def native_dtype(device: Device) -> str:
@@ -133,7 +139,8 @@ def native_dtype(device: Device) -> str:
 def _number_format(config: RunConfig, device: Device) -> dict[str, bool]:
     # On a CPU the weights themselves are in the chosen format, without autocast.
     mixed = device.kind == "cuda"
-    dtype = dtype_name(config, device)
+    # If weights are trained in float32, the computation is in 16 bits all the same.
+    dtype = native_dtype(device) if config.model.dtype == "auto" else config.model.dtype
     return {"bf16": mixed and dtype == "bfloat16", "fp16": mixed and dtype == "float16"}
 
 

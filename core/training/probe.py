@@ -36,6 +36,7 @@ from core.training.job.status import Status, Stopped
 from core.training.method_rows import Item, prepare, with_decisions
 from core.training.methods.training_job import TrainingJob
 from core.training.methods.warm_up import warm_up
+from core.training.models import start
 from core.training.models.load import Loaded, load_for_training
 from core.training.rollouts.engine import Engine
 from core.training.rollouts.generate import training_sampling
@@ -75,12 +76,18 @@ def probe(run: JobDir, home: Home, status: Status) -> str:
         Stopped: A user stopped it; only the samples are kept.
         TunesmithError: It failed; the message says why.
     """
+    with start.for_a_while(run):
+        return _probe(run, home, status)
+
+
+def _probe(run: JobDir, home: Home, status: Status) -> str:
     asked = run.whole_config()
     config = parse(asked["config"])
     device = this_device()
     use_cores(device)
     status.update(message="Loading the model", device=device.name if device.kind == "cuda" else "cpu")
-    loaded = load_for_training(config, device, home)
+    start.prepare(run, config, device, home, status)
+    loaded = load_for_training(config, device, home, run)
     data = prepare(config, loaded.tokenizer, run, home, status)
     config = with_decisions(config, data, status)
     with (

@@ -20,6 +20,7 @@ from core.training.job.reporter import Reporter
 from core.training.job.status import Status
 from core.training.method_rows import prepare, with_decisions
 from core.training.methods.training_job import TrainingJob
+from core.training.models import start
 from core.training.models.load import load_for_training, parameters_of, use_unsloth
 
 log = logging.getLogger("tunesmith")
@@ -42,13 +43,14 @@ def train(run: JobDir, home: Home, status: Status) -> str:
     note_environment(run, status.value.attempt, device)
     # The remarks are about fields that a user set; the complete configuration sets every field.
     _check(parse(run.read_config().get("given") or dump(config)), device, status)
-    if use_unsloth(device):
+    if use_unsloth(config, device):
         # It replaces classes inside TRL, which a method's module imports by name, so Unsloth must be imported first:
         # otherwise the run would silently train with plain TRL.
         import unsloth  # noqa: F401
     train_by_method = methods.trainer_of(config.method)
     status.update(message="Loading the model")
-    loaded = load_for_training(config, device, home)
+    start.prepare(run, config, device, home, status)
+    loaded = load_for_training(config, device, home, run)
     trained, every = parameters_of(loaded.model)
     status.update(message="Preparing the data", trained_parameters=trained, parameters=every)
     data = prepare(config, loaded.tokenizer, run, home, status)

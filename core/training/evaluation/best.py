@@ -1,4 +1,4 @@
-"""Which evaluation was best, whether the run should end because of it, and which adapter is its result.
+"""Which evaluation was best, whether the run should end because of it, and which weights are its result.
 
 Everything is derived from the evaluations in ``metrics.jsonl``, so a resumed run decides like the uninterrupted one.
 A checkpoint is saved before each evaluation in training (:class:`core.training.methods.trl.Progress`), so the best
@@ -17,6 +17,7 @@ from core.kept import Kept, best_of, values_of
 from core.methods import method
 from core.metric import Better
 from core.training.job import checkpoint
+from core.weights import published as published_folder
 
 
 class Best:
@@ -41,7 +42,7 @@ class Best:
         self.wanted = lead.better is not Better.NEITHER and (self.keeps or self.patience is not None)
 
     def follow(self, tokenizer: Any) -> bool:
-        """Called after an evaluation: note the best one and, if it is to be kept, publish its adapter.
+        """Called after an evaluation: note the best one and, if it is to be kept, publish its weights.
 
         Returns:
             Whether so many evaluations were not better since that the run should end now.
@@ -53,7 +54,7 @@ class Best:
         return self.patience is not None and kept.since >= self.patience
 
     def published(self) -> Kept | None:
-        """What is noted, if the adapter of the best evaluation is published."""
+        """What is noted, if the weights of the best evaluation are published."""
         kept = read_model(self._run.kept, Kept)
         return kept if self.keeps and kept and kept.published and self._folder(kept).is_dir() else None
 
@@ -63,7 +64,7 @@ class Best:
             self._keep(kept.model_copy(update={"ended": last, "planned": planned}), tokenizer)
 
     def conclusion(self, tokenizer: Any, last: int) -> str:
-        """Publish the final adapter, after the last evaluation.
+        """Publish the final weights, after the last evaluation.
 
         Args:
             tokenizer: Published with it.
@@ -80,7 +81,7 @@ class Best:
         self._keep(kept, tokenizer)
         newest = checkpoint.latest(self._run)
         if self.keeps and newest and not self.published():
-            checkpoint.publish_adapter(self._run, newest, tokenizer)
+            checkpoint.publish(self._run, newest, tokenizer)
         return " ".join([words(kept), *self._result(kept, last)])
 
     def _result(self, kept: Kept, last: int) -> list[str]:
@@ -100,8 +101,8 @@ class Best:
         folder = self._folder(kept)
         published = self.keeps and folder.is_dir()
         before = read_model(self._run.kept, Kept)
-        if published and not (before and before.published and before.step == kept.step and self._run.adapter.is_dir()):
-            checkpoint.publish_adapter(self._run, folder, tokenizer)
+        if published and not (before and before.published and before.step == kept.step and published_folder(self._run)):
+            checkpoint.publish(self._run, folder, tokenizer)
         write_json(self._run.kept, kept.model_copy(update={"published": published}).model_dump(mode="json"))
 
     def _folder(self, kept: Kept) -> Path:

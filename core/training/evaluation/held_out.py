@@ -23,8 +23,9 @@ from core.training.job.device import undisturbed
 from core.training.job.reporter import Reporter
 from core.training.job.status import Status
 from core.training.method_rows import Item
+from core.training.models.reference import Forward, Start
 from core.training.rollouts.engine import Engine
-from core.training.rollouts.generate import Sampling
+from core.training.rollouts.generate import Sampling, evaluating
 
 KL_BATCH = 4
 """Answers per batch: their logits over the whole vocabulary are in memory twice."""
@@ -124,6 +125,7 @@ class AnswersByReward:
         items: The rows.
         config: The run's configuration.
         engine: Generates the answers.
+        start: Opens the model as it was at the start, for the KL divergence.
         score: The composed reward.
         best: The highest possible reward.
         status, reporter: Receive the results.
@@ -134,6 +136,7 @@ class AnswersByReward:
         items: list[Item],
         config: RunConfig,
         engine: Engine,
+        start: Start,
         score: Scorer,
         best: float,
         status: Status,
@@ -141,7 +144,7 @@ class AnswersByReward:
     ) -> None:
         self.items = items
         self.sampling = Sampling(max_new_tokens=config.training.max_new_tokens, temperature=0)
-        self.engine, self.score, self.best = engine, score, best
+        self.engine, self.start, self.score, self.best = engine, start, score, best
         self.status, self.reporter = status, reporter
 
     def __call__(self, when: str, step: int) -> bool:
@@ -200,33 +203,31 @@ class AnswersByReward:
             )
 
     def _kl(self, scored: list[Scored]) -> float | None:
-        """Mean over the answers' tokens of KL(trained ‖ base), in nats, over the whole vocabulary."""
+        """Mean over the answers' tokens of KL(trained ‖ start), in nats, over the whole vocabulary."""
         total = 0.0
-        for start in range(0, len(scored), KL_BATCH):
-            if self.status.stop_asked:
-                return None
-            batch = scored[start : start + KL_BATCH]
-            total += answers_kl(self.engine.model, [(one.item.prompt_ids, one.ids) for one in batch])
+        with self.start() as begun:
+            for place in range(0, len(scored), KL_BATCH):
+                if self.status.stop_asked:
+                    return None
+                batch = scored[place : place + KL_BATCH]
+                total += answers_kl(self.engine.model, begun, [(one.item.prompt_ids, one.ids) for one in batch])
         return max(0.0, total / sum(len(one.ids) for one in scored))
 
 
-def answers_kl(model: Any, pairs: Sequence[tuple[Sequence[int], Sequence[int]]]) -> float:
-    """Sum over the positions of several answers of KL(adapter on ‖ adapter off), in nats.
+def answers_kl(model: Any, begun: Forward, pairs: Sequence[tuple[Sequence[int], Sequence[int]]]) -> float:
+    """Sum over the positions of several answers of KL(trained ‖ start), in nats.
 
     Args:
-        model: With an adapter.
+        model: The model that is trained.
+        begun: Computes with the model as it was at the start.
         pairs: (prompt tokens, answer tokens). Padded on the left, so that the answers end at the same position
             and only the logits of their positions are computed.
     """
     inputs = _left_padded([[*prompt, *answer] for prompt, answer in pairs], model.device)
     keep = max(len(answer) for _, answer in pairs) + 1
-    was_training = model.training
-    model.eval()
-    with torch.no_grad():
+    with evaluating(model), torch.no_grad():
         trained = model(**inputs, logits_to_keep=keep).logits
-        with model.disable_adapter():
-            base = model(**inputs, logits_to_keep=keep).logits
-    model.train(was_training)
+        base = begun(**inputs, logits_to_keep=keep).logits
     return sum(
         _divergence(p[-len(answer) - 1 : -1], q[-len(answer) - 1 : -1])
         for p, q, (_, answer) in zip(trained, base, pairs, strict=True)

@@ -23,7 +23,8 @@ def compare_run(run: JobDir, config: RunConfig, best: float, step: int) -> None:
         step: The result's training step, usually the last one.
     """
     pairs = run_pairs(iter_rows(run.completions, is_group), best, step)
-    report = paired_report(pairs, first="the base model", second="the trained model", seed=config.training.seed)
+    first = "the model it went on from" if config.model.continue_from else "the base model"
+    report = paired_report(pairs, first=first, second="the trained model", seed=config.training.seed)
     if report is None:
         return
     write_json(run.evaluation, RunEvaluation(step=step, report=report).model_dump(mode="json"))

@@ -26,7 +26,7 @@ from core.export import UNREDUCED, ExportedFile, ExportFormat, ExportSpec, Quant
 from core.fidelity import FidelityReport, FidelityVerdict, with_better_choice
 from core.job import JobState
 from core.job_dir import JobDir, iter_lines, write_json
-from core.model import BUILTIN_PREFIX
+from core.model import BUILTIN_PREFIX, original_name
 from core.settings import Home
 from core.training.exporting import adapter_file, merge, space
 from core.training.exporting import files as export_files
@@ -40,8 +40,6 @@ from core.training.job.device import use_cores
 from core.training.job.status import Status, Stopped
 from core.training.method_rows import rendered
 
-BUILTIN_ORIGINAL = {"builtin:smollm2-135m-instruct": "HuggingFaceTB/SmolLM2-135M-Instruct"}
-"""The built-in model on Hugging Face."""
 PROBES = 3
 """Number of prompts on which merged logits are compared with those of base and adapter."""
 CHECKING = "Checking against the trained model"
@@ -130,7 +128,7 @@ class Export:
         self._next("Checking the copy against the trained model")
         copied = PeftModel.from_pretrained(base, str(self.partial)).eval()
         self._judge(fidelity.adapted(copied))
-        name = published(self.origin.base)
+        name = original_name(self.origin.base)
         merge.name_base(self.partial / merge.SETTINGS, name)
         self._next("Reading the files back")
         return self._files(), export_files.adapter_commands(name)
@@ -146,11 +144,11 @@ class Export:
         del model
         self._next("Checking the adapter in llama.cpp")
         self._judge(fidelity.gguf(raw, "adapter as GGUF", adapter=made))
-        known = published(self.origin.base).rpartition("/")[2].removeprefix(BUILTIN_PREFIX)
+        known = original_name(self.origin.base).rpartition("/")[2].removeprefix(BUILTIN_PREFIX)
         base = f"{export_files.slug(known)}-F16.gguf"
         self._modelfile("Modelfile", base, tokenizer, adapter=made.name)
         self._next("Reading the files back")
-        return self._files(), export_files.lora_commands(made.name, base, self.stem, published(self.origin.base))
+        return self._files(), export_files.lora_commands(made.name, base, self.stem, original_name(self.origin.base))
 
     def _base_gguf(self, model: Any, tokenizer: PreTrainedTokenizerBase, fidelity: Fidelity) -> tuple[Path, Any]:
         """The base as a 16-bit GGUF, and the adapter's layers, collected before they are removed from it."""
@@ -377,8 +375,3 @@ def unreduced(quantizations: Sequence[Quantization]) -> list[Quantization]:
     if any(kind not in UNREDUCED for kind in quantizations):
         wanted.add(Quantization.F16)
     return [kind for kind in Quantization if kind in wanted]
-
-
-def published(base: str) -> str:
-    """The base's public name."""
-    return BUILTIN_ORIGINAL.get(base, base)

@@ -1,8 +1,8 @@
 """Checkpoints: folders that are complete or absent.
 
 ``checkpoints/warm-up-<step>``  the warm-up was stopped here
-``checkpoints/warm-up``         the warm-up is done; its adapter is where GRPO starts
-``checkpoints/checkpoint-<n>``  GRPO after step n: adapter, optimizer, schedule, random states, data position
+``checkpoints/warm-up``         the warm-up is done; its weights are where GRPO starts
+``checkpoints/checkpoint-<n>``  after step n: trained weights, optimizer, schedule, random states, data position
 
 Each is written as ``.partial`` and renamed, so that neither kill -9 nor a full disk leaves an incomplete one.
 """
@@ -20,9 +20,13 @@ from typing import Any
 
 from core.errors import Unavailable
 from core.job_dir import JobDir, remove_checkpoint
+from core.training.job.weights import link
+from core.weights import ADAPTER_SETTINGS, MODEL_SETTINGS, is_whole, weight_files
 
 WARM_UP = "warm-up"
 PARTIAL, OLD = ".partial", ".old"
+GENERATION, INDEX = "generation_config.json", "model.safetensors.index.json"
+"""Further files of a whole model, if it has them."""
 ALMOST_NOTHING = 4 * 1024 * 1024
 """With fewer free bytes than this, a failed write is attributed to the full disk."""
 
@@ -91,11 +95,17 @@ def prune(run: JobDir, keep: int) -> None:
             remove_checkpoint(old)
 
 
-def publish_adapter(run: JobDir, checkpoint: Path, tokenizer: Any) -> None:
-    """Copy a checkpoint's adapter to ``adapter/``, with the tokenizer, for exports and chats."""
-    with whole_folder(run.adapter, "the adapter") as folder:
-        for name in ("adapter_config.json", "adapter_model.safetensors"):
-            shutil.copy2(checkpoint / name, folder / name)
+def publish(run: JobDir, checkpoint: Path, tokenizer: Any) -> None:
+    """Make a checkpoint's weights the run's latest, with the tokenizer, for exports and chats.
+
+    They are another name for the checkpoint's files, which never change, so a whole model takes its space once.
+    """
+    whole = is_whole(checkpoint)
+    names = (MODEL_SETTINGS, GENERATION, INDEX) if whole else (ADAPTER_SETTINGS,)
+    with whole_folder(run.model if whole else run.adapter, "the trained model") as folder:
+        for file in [*weight_files(checkpoint), *(checkpoint / name for name in names)]:
+            if file.is_file():
+                link(file, folder / file.name)
         tokenizer.save_pretrained(folder)
 
 

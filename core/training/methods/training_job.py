@@ -34,8 +34,8 @@ class TrainingJob:
         run: The run's directory.
         home: Location of models and caches.
         device: The device.
-        loaded: Model and tokenizer. The model has a fresh adapter, even on a resume: a method loads the
-            checkpoint itself, after whatever needs the fresh one (such as a reference model) was created.
+        loaded: Model and tokenizer. The model is as at the start of the run, even on a resume: a method loads the
+            checkpoint itself, after whatever needs the start (such as a reference model) was created.
         data: Training and held-out rows, tokenized.
         status: The run's status, including stop requests.
         reporter: Receives metric rows and groups of completions.
@@ -90,10 +90,21 @@ class TrainingJob:
             measure: The measure of a method without a reward, such as the loss on :attr:`held_out`. With None, the
                 engine answers them and the reward scores the answers.
         """
-        measure = measure or AnswersByReward(
-            self.held_out, self.config, self.engine, self.score, self.best, self.status, self.reporter
-        )
+        measure = measure or self._by_reward()
         return Evaluation(len(self.held_out), measure, self.config, self.run, self.status)
+
+    def _by_reward(self) -> Measure:
+        assert self.loaded.start is not None  # noqa: S101 (a model that was loaded for training has one)
+        return AnswersByReward(
+            self.held_out,
+            self.config,
+            self.engine,
+            self.loaded.start,
+            self.score,
+            self.best,
+            self.status,
+            self.reporter,
+        )
 
     def compare_held_out(self, step: int) -> None:
         """Write the paired report of the held-out answers before the first step and those of the result.

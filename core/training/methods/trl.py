@@ -39,7 +39,7 @@ from core.job_dir import step_of
 from core.metrics import SOURCES
 from core.training.evaluation.best import Best
 from core.training.evaluation.held_out import Evaluation
-from core.training.job import checkpoint
+from core.training.job import checkpoint, weights
 from core.training.job.status import Stopped
 from core.training.methods.training_job import TrainingJob
 
@@ -188,17 +188,17 @@ class JobTrainer(Trainer):
         with checkpoint.whole_folder(target, f"the checkpoint of step {step}") as folder:
             super()._save_checkpoint(model, trial)
             self.save_extra(folder)
-        # Only complete checkpoints are announced: status, then the published adapter, then pruning.
+        # Only complete checkpoints are announced: status, then the published weights, then pruning.
         self.job.status.update(checkpoint_step=step)
         if not self.best.published():
-            checkpoint.publish_adapter(run, target, self.processing_class)
+            checkpoint.publish(run, target, self.processing_class)
         checkpoint.prune(run, self.args.save_total_limit)
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
-        # The stock method saves every adapter of the model, all but "default" in their own folders. If such a
-        # folder exists, _load_from_checkpoint() loads the folders and not the trained adapter beside them. It
-        # also writes the tokenizer, which publish_adapter() does once, and pickles the arguments, which nothing reads.
-        self.model.save_pretrained(output_dir, selected_adapters=["default"])
+        # The stock method also writes the tokenizer, which publish() does once, and pickles the arguments, which
+        # nothing reads. It saves every adapter of the model as well; see weights.save().
+        assert output_dir is not None  # noqa: S101 (the stock method's default is for calls from outside)
+        weights.save(self.model, Path(output_dir))
 
     def _saved_step(self) -> int:
         """The step of the latest checkpoint, 0 if there is none."""

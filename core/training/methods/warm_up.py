@@ -13,15 +13,12 @@ import math
 import shutil
 import time
 from pathlib import Path
-from typing import Any
 
 import torch
-from peft import set_peft_model_state_dict
-from safetensors.torch import load_file
 
 from core.job import JobPhase
 from core.training.arguments import WarmUpArguments, warm_up_arguments
-from core.training.job import checkpoint
+from core.training.job import checkpoint, weights
 from core.training.job.status import Stopped
 from core.training.methods.examples import reference_examples
 from core.training.methods.loop import Batch, Example, Loop, rows_of_step
@@ -42,24 +39,28 @@ def warm_up(job: TrainingJob) -> bool:
     model, tokenizer, run = job.loaded.model, job.loaded.tokenizer, job.run
     done = run.checkpoints / checkpoint.WARM_UP
     if done.is_dir():
-        load_adapter(model, done)
+        weights.load(model, done)
+        _refer(job, done)
         return False
     arguments = warm_up_arguments(job.config)
     items = job.data.train[: arguments.max_samples]
     examples = reference_examples(items, job.config, tokenizer, max_length=arguments.max_length)
     WarmUp(job, examples, arguments).run()
     with checkpoint.whole_folder(done, "the result of the warm-up") as folder:
-        model.save_pretrained(folder)
-    checkpoint.publish_adapter(run, done, tokenizer)
+        weights.save(model, folder)
+    checkpoint.publish(run, done, tokenizer)
+    _refer(job, done)
     for old in run.checkpoints.glob(f"{checkpoint.WARM_UP}-*"):
         shutil.rmtree(old)
     job.status.update(checkpoint_step=0)
     return True
 
 
-def load_adapter(model: Any, folder: Path) -> None:
-    """Load a saved adapter's weights into the model's adapter."""
-    set_peft_model_state_dict(model, load_file(folder / "adapter_model.safetensors"))
+def _refer(job: TrainingJob, done: Path) -> None:
+    # If every weight is trained, TRL loads the reference for a KL penalty from where the model says that it is. The
+    # reference is the model after the warm-up, as it is for an adapter, which TRL copies.
+    if job.loaded.whole:
+        job.loaded.model.config._name_or_path = str(done)
 
 
 class WarmUp:
@@ -85,7 +86,7 @@ class WarmUp:
         self.loop = Loop(model, optimizer, max_grad_norm=arguments.max_grad_norm)
         unfinished = checkpoint.latest_warm_up(job.run)
         if unfinished:
-            load_adapter(model, unfinished)
+            weights.load(model, unfinished)
             self.loop.restore(unfinished)
 
     def run(self) -> None:
@@ -126,5 +127,5 @@ class WarmUp:
         step = self.loop.step
         target = self.job.run.checkpoints / f"{checkpoint.WARM_UP}-{step}"
         with checkpoint.whole_folder(target, f"the checkpoint of warm-up step {step}") as folder:
-            self.job.loaded.model.save_pretrained(folder)
+            weights.save(self.job.loaded.model, folder)
             self.loop.save(folder)

@@ -1,4 +1,4 @@
-"""From a model's name to a model with a fresh adapter.
+"""From a run's configuration to the model that it trains: with a fresh adapter, an earlier one, or every weight.
 
 Plain transformers and PEFT on a CPU; where CUDA is available and Unsloth is installed, Unsloth's
 loader. The CUDA branch has not been run on the machine that this was written on.
@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft import LoraConfig, get_peft_model
+from huggingface_hub import try_to_load_from_cache
+from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
@@ -31,9 +32,13 @@ from transformers.utils import logging as transformers_logging
 from core.config import RunConfig
 from core.data.prompts import PLAIN_TEMPLATE
 from core.errors import InvalidInput, NotFound, TunesmithError, Unavailable
+from core.job_dir import JobDir
 from core.model import Device, local_folder
 from core.settings import Home
 from core.training.arguments import dtype_name, lora_arguments, unsloth_lora_arguments
+from core.training.models.reference import FROZEN, Start
+from core.training.models.reference import start_of as start_model
+from core.weights import Weights, start_of
 
 log = logging.getLogger("tunesmith")
 transformers_logging.disable_progress_bar()
@@ -44,37 +49,73 @@ class Loaded:
     """A model to train, with its tokenizer.
 
     Attributes:
-        model: The base with its adapter (a ``PeftModel``).
+        model: The base with its adapter (a ``PeftModel``), or a model whose every weight is trained.
         tokenizer: With a pad token and a chat template.
+        base: What it was loaded from: a folder, or a Hugging Face id with its revision.
+        start: Opens the model as it was at the start of the run; None if it is not known.
     """
 
     model: Any
     tokenizer: PreTrainedTokenizerBase
+    base: tuple[str, str | None] = ("", None)
+    start: Start | None = None
+
+    @property
+    def whole(self) -> bool:
+        """Whether every weight is trained."""
+        return not hasattr(self.model, "peft_config")
 
 
-def use_unsloth(device: Device) -> bool:
-    """Whether Unsloth loads the model. It must be imported before TRL, which it patches."""
-    return device.kind == "cuda" and importlib.util.find_spec("unsloth") is not None
+def use_unsloth(config: RunConfig, device: Device) -> bool:
+    """Whether Unsloth loads the model. It must be imported before TRL, which it patches.
+
+    It makes fresh adapters; a run that trains every weight or goes on from an adapter is loaded by transformers.
+    """
+    fresh = config.model.adapter == "lora" and not config.model.continue_from
+    return fresh and device.kind == "cuda" and importlib.util.find_spec("unsloth") is not None
 
 
-def load_for_training(config: RunConfig, device: Device, home: Home) -> Loaded:
-    """The base model with a new adapter, initialized from the run's seed.
+def load_for_training(config: RunConfig, device: Device, home: Home, run: JobDir | None = None) -> Loaded:
+    """The model that a run trains, as it is at the start of the run; a new adapter is initialized from the run's seed.
+
+    Args:
+        config, device, home: The run's.
+        run: Its directory, with the earlier weights that it goes on from (:mod:`core.training.models.start`); None for
+            a model by name.
 
     Raises:
         NotFound: There is no such model.
         Unavailable: Hugging Face cannot be reached.
         InvalidInput: It cannot be used: no safetensors, no layer with the given names.
     """
-    source = source_of(config.model.name, home)
-    tokenizer = load_tokenizer(source, config.model.revision)
+    begun = start_of(run, config.model.model_dump()) if run else Weights(config.model.name, config.model.revision)
+    source = source_of(begun.base, home)
+    beside = begun.adapter if begun.adapter and (begun.adapter / "tokenizer_config.json").is_file() else None
+    tokenizer = load_tokenizer(str(beside or source), None if beside else begun.revision)
     tokenizer.chat_template = template_of(config, str(tokenizer.chat_template))
-    if use_unsloth(device):
+    if use_unsloth(config, device):
         model = _unsloth(config, device, source)
     else:
-        base = load_base(source, config.model.revision, dtype=dtype_name(config, device), device=device, config=config)
-        model = add_adapter(base, config)
+        base = load_base(source, begun.revision, dtype=dtype_name(config, device), device=device, config=config)
+        model = _trainable(base, begun, config, home)
     plain_generation(model, tokenizer)
-    return Loaded(model, tokenizer)
+    origin = (source, begun.revision)
+
+    def again() -> Any:
+        return load_base(*origin, dtype=dtype_name(config, device), device=device)
+
+    return Loaded(model, tokenizer, origin, start_model(model, again))
+
+
+def _trainable(base: Any, begun: Weights, config: RunConfig, home: Home) -> Any:
+    if begun.adapter:
+        return earlier_adapter(base, begun.adapter, config)
+    if config.model.adapter == "none":
+        set_seed(config.training.seed)
+        # TRL loads the reference for a KL penalty from here, and would ignore the revision.
+        base.config._name_or_path = str(local_files(source_of(begun.base, home), begun.revision))
+        return base
+    return add_adapter(base, config)
 
 
 def source_of(name: str, home: Home) -> str:
@@ -83,8 +124,22 @@ def source_of(name: str, home: Home) -> str:
     return str(folder) if folder else name
 
 
+def local_files(source: str, revision: str | None) -> Path:
+    """The folder with a loaded model's files; for one from Hugging Face in the cache.
+
+    Raises:
+        Unavailable: It is not in the cache.
+    """
+    if Path(source).is_dir():
+        return Path(source)
+    found = try_to_load_from_cache(source, "config.json", revision=revision)
+    if not isinstance(found, str):
+        raise Unavailable(f"The files of {source} are not in the cache, so they could not be converted.")
+    return Path(found).parent
+
+
 def template_of(config: RunConfig, own: str) -> str:
-    """The configuration's chat template if it has one, else the model's. It is saved with the adapter."""
+    """The configuration's chat template if it has one, else the model's. It is saved with the trained weights."""
     return config.dataset.chat_template or own
 
 
@@ -144,9 +199,7 @@ def add_adapter(base: Any, config: RunConfig) -> Any:
     """A fresh LoRA adapter. Seeds first: the matrices are initialized here, before TRL sets the seed."""
     set_seed(config.training.seed)
     if config.model.load_in_4bit:
-        from peft import prepare_model_for_kbit_training
-
-        base = prepare_model_for_kbit_training(base, use_gradient_checkpointing=config.training.gradient_checkpointing)
+        base = _for_four_bit(base, config)
     try:
         return get_peft_model(base, LoraConfig(**lora_arguments(config, *linear_layers(base))))
     except ValueError as error:
@@ -163,7 +216,8 @@ def parameters_of(model: Any) -> tuple[int, int]:
     """
     if hasattr(model, "get_nb_trainable_parameters"):
         trained, every = model.get_nb_trainable_parameters()
-        return int(trained), int(every)
+        copies = trained if FROZEN in model.peft_config else 0
+        return int(trained), int(every - copies)
     counts = [(value.numel(), value.requires_grad) for value in model.parameters()]
     return sum(count for count, learned in counts if learned), sum(count for count, _ in counts)
 
@@ -180,6 +234,33 @@ def linear_layers(base: Any) -> tuple[tuple[str, ...], str]:
         if isinstance(module, torch.nn.Linear | Conv1D) and module is not output
     )
     return tuple(found), str(base.config.model_type)
+
+
+def earlier_adapter(base: Any, folder: Path, config: RunConfig) -> Any:
+    """An earlier run's adapter to train further, and a frozen copy of it.
+
+    Raises:
+        InvalidInput: It does not belong to this base.
+    """
+    set_seed(config.training.seed)
+    if config.model.load_in_4bit:
+        base = _for_four_bit(base, config)
+    try:
+        model: Any = PeftModel.from_pretrained(base, str(folder), is_trainable=True)
+        model.load_adapter(str(folder), adapter_name=FROZEN, is_trainable=False)
+    except (RuntimeError, ValueError, KeyError) as error:
+        raise InvalidInput(
+            f"The earlier run's adapter does not fit {config.model.name}: {_first_line(str(error))} Check that the "
+            "model was not changed since.",
+            field="model.continue_from",
+        ) from error
+    return model
+
+
+def _for_four_bit(base: Any, config: RunConfig) -> Any:
+    from peft import prepare_model_for_kbit_training
+
+    return prepare_model_for_kbit_training(base, use_gradient_checkpointing=config.training.gradient_checkpointing)
 
 
 def plain_generation(model: Any, tokenizer: PreTrainedTokenizerBase) -> None:

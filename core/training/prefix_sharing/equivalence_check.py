@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from trl import GRPOTrainer
 
+from core.training.job.weights import TRAINED
+from core.training.models.reference import FROZEN
 from core.training.prefix_sharing import prefix_trie
 
 MAX_DIFFERENCE = 1e-2
@@ -21,8 +23,9 @@ def unsupported_adapter(model: Any) -> str | None:
     if not configs:
         return "the model has no adapter"
     # TRL adds "ref", a frozen copy of "default", for a KL penalty; it is active only while the reference is
-    # computed. peft_config is PEFT's, and "default" the name that get_peft_model assigns.
-    if set(configs) - {"default", "ref"}:
+    # computed. FROZEN, a copy of the adapter that a run went on with, is active only while the held-out KL is.
+    # peft_config is PEFT's, and TRAINED the name that get_peft_model assigns.
+    if set(configs) - {TRAINED, "ref", FROZEN}:
         return "the model has several adapters"
     if any(str(getattr(config.peft_type, "value", config.peft_type)) != "LORA" for config in configs.values()):
         return "the adapter is not LoRA"
