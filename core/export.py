@@ -95,6 +95,27 @@ BITS = dict(
 """Most bits per weight that a file takes, in whole ones: small models keep their large tensors in 6 bits or more."""
 
 
+ADAPTERS = frozenset({ExportFormat.ADAPTER, ExportFormat.ADAPTER_GGUF})
+"""Formats of an adapter without its base model."""
+
+
+def no_adapter(*, whole: bool, own_base: bool) -> str:
+    """Why a run's adapter cannot be exported by itself; '' if it can.
+
+    Args:
+        whole: Whether every weight was trained.
+        own_base: Whether its base is a model that only the run has.
+    """
+    if whole:
+        return "This run trained every weight, so there is no adapter. Export the whole model or a GGUF."
+    if own_base:
+        return (
+            "This adapter belongs to a base model that only its run has, because the run went on from an earlier run. "
+            "Export the merged model or a GGUF, which contain both."
+        )
+    return ""
+
+
 class ExportSpec(BaseModel):
     """``exports/<id>/config.json``: everything that the export worker needs.
 

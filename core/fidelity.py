@@ -128,12 +128,13 @@ def _broken(report: FidelityReport) -> str:
         return f"Prompts differ from those of the trained model. {report.first_difference}"
     if _lacks_adapter(report):
         return (
-            f"The adapter is missing: it contains {_percent(report.change_kept)} of what the training changed, and it "
-            f"is closer to the base model (KL divergence {_nats(report.base_kl)}) than to the trained one "
+            f"The trained weights are missing: it contains {_percent(report.change_kept)} of what training changed, "
+            f"and it is closer to the base model (KL divergence {_nats(report.base_kl)}) than to the trained one "
             f"({_nats(report.mean_kl)})."
         )
     if report.subject.startswith(UNROUNDED) and (report.change_kept_low or 0) > KEPT_TWICE:
-        return f"The adapter was added more than once: the training's change is in it {report.change_kept:.1f} times."
+        times = f"{report.change_kept:.1f} times"
+        return f"The trained weights were added more than once: the training's change is in it {times}."
     if report.subject.startswith(UNROUNDED) and (report.mean_kl or 0) > UNROUNDED_KL:
         return (
             f"Its probabilities differ too much from the trained model's (KL divergence {_nats(report.mean_kl)}). "
@@ -203,7 +204,7 @@ def with_better_choice(report: FidelityReport, others: Sequence[FidelityReport])
         return report
     lost = judged(report).reason
     if report.subject == "merged":
-        reason = f"{lost} The adapter and a GGUF in F32 are not rounded."
+        reason = f"{lost} A GGUF in F32 is not rounded."
         return report.model_copy(update={"better_choice": "F32", "reason": reason})
     size = BITS[report.subject]
     larger = sorted((one for one in others if BITS.get(one.subject, 0) > size), key=lambda one: BITS[one.subject])

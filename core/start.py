@@ -33,6 +33,7 @@ from core.weights import (
     is_whole,
     own_base,
     published,
+    published_step,
     weight_files,
 )
 
@@ -183,8 +184,7 @@ def _in_run(run: JobDir, step: int | None) -> Source:
         folder: Path | None = checkpoint_of(run, step)
     else:
         folder = published(run)
-        status = run.read_status()
-        step = status.checkpoint_step if status else None
+        step = published_step(run)
     if folder is None:
         raise Conflict("This run has saved no trained weights, so there is nothing to go on from. Resume it first.")
     revision = model.get("revision")

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import Conflict, Damaged, NotFound
-from core.job_dir import JobDir, read_json, step_of
+from core.job_dir import JobDir, read_json, read_model, step_of
+from core.kept import Kept
 
 ADAPTER_SETTINGS = "adapter_config.json"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
@@ -60,6 +61,14 @@ def is_whole(folder: Path) -> bool:
 def published(run: JobDir) -> Path | None:
     """A run's latest trained weights: ``adapter/`` or ``model/``; None before the first checkpoint."""
     return next((folder for folder in (run.adapter, run.model) if folder.is_dir()), None)
+
+
+def published_step(run: JobDir) -> int | None:
+    """The step of a run's latest trained weights: the best evaluation's if it keeps that; None if unknown."""
+    kept, status = read_model(run.kept, Kept), run.read_status()
+    if kept and kept.published:
+        return kept.step
+    return status.checkpoint_step if status else None
 
 
 def checkpoint_of(run: JobDir, step: int) -> Path:
@@ -170,3 +179,14 @@ def check_whole(file: Path) -> None:
             raise ValueError("The file has another length than its header says.")
     except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
         raise Damaged(f"{file.name} is damaged and cannot be used: {error}") from None
+
+
+def stamp(folder: Path) -> int:
+    """When a model's folder was last written, in nanoseconds, for telling its versions apart; 0 for a name.
+
+    A running run replaces its whole model with each checkpoint, under the same name.
+    """
+    try:
+        return max((file.stat().st_mtime_ns for file in weight_files(folder)), default=0) if folder.is_absolute() else 0
+    except OSError:
+        return 0

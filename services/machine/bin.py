@@ -205,8 +205,12 @@ class Bin:
 
 
 def size_of(path: Path) -> int:
-    """Bytes of a file or of all files in a folder, without links and unreadable files."""
+    """Bytes of a file or of all files in a folder, without links and unreadable files.
+
+    A file with several names, such as a checkpoint's weights that are also the run's latest, counts once.
+    """
     total, waiting = 0, [path]
+    seen: set[tuple[int, int]] = set()
     while waiting:
         one = waiting.pop()
         try:
@@ -215,7 +219,10 @@ def size_of(path: Path) -> int:
             if one.is_dir():
                 waiting.extend(one.iterdir())
             else:
-                total += one.stat().st_size
+                found = one.stat()
+                place = (found.st_dev, found.st_ino)
+                total += found.st_size if place not in seen else 0
+                seen |= {place} if found.st_nlink > 1 else set()
         except OSError:
             continue
     return total

@@ -14,6 +14,7 @@ import psutil
 from core.errors import TooManyRequests, Unavailable
 from core.model import Device
 from core.settings import Settings
+from core.weights import stamp
 from services.jobs.launcher import ENTRY
 from services.models.chat_process import ChatProcess, Heard
 from services.models.memory import PROCESS, memory_needed
@@ -201,7 +202,7 @@ def too_little(need: int, free: int, device: Device) -> str:
 
 
 def _key(model: dict[str, Any]) -> str:
-    """A base and all its adapters share a process; a rewritten file gets a new one."""
+    """A base and all its adapters share a process; a rewritten file or folder gets a new one."""
     if model["kind"] == "gguf":
         return f"{model['path']} {Path(model['path']).stat().st_mtime_ns}"
-    return f"{model['base']} {model.get('revision') or ''}"
+    return f"{model['base']} {model.get('revision') or ''} {stamp(Path(model['base']))}"

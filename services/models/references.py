@@ -12,6 +12,7 @@ from core.job import JobKind, JobState, check_id
 from core.job_dir import JobDir, read_json
 from core.model import local_folder, typed_path
 from core.settings import Home
+from core.weights import START, Weights, start_of, trained_by
 from services.jobs.database import Database, Job
 from services.jobs.kinds import KINDS
 
@@ -26,8 +27,9 @@ class References:
     =========================  =====================================================================
     ``Qwen/Qwen3-0.6B``        a base model: on Hugging Face, built in (``builtin:…``), or a folder's path
     ``/models/mine``           a path: a model, an adapter folder on its base, or a ``.gguf`` file
-    ``session:<id>``           a run's trained adapter; of a running one, its latest checkpoint's
-    ``session:<id>@<step>``    the adapter of that checkpoint
+    ``session:<id>``           a run's trained model; of a running one, its latest checkpoint's
+    ``session:<id>@<step>``    the model of that checkpoint
+    ``session:<id>@start``     the model that the run started from
     ``export:<id>``            a merged model, or an exported adapter on its base
     ``export:<id>/<file>``     one GGUF file of an export
     =========================  =====================================================================
@@ -85,8 +87,19 @@ class References:
     def _of_session(self, session_id: str, step: str) -> dict[str, Any]:
         job = self._database.job(check_id(session_id), JobKind.TRAIN)
         run = JobDir.open(self._home.outputs, session_id)
-        adapter = _checkpoint(run, step) if step else _latest(run)
-        return _on(self._base(job.model), adapter, _revision(job))
+        model = {**(job.config.get("model") or {}), "name": job.model}
+        if step == START:
+            return self._loaded(start_of(run, model))
+        if step and not step.isdigit():
+            raise NotFound(f"This run has no checkpoint '{step}'. Enter its step.", field="model_path")
+        try:
+            return self._loaded(trained_by(run, model, int(step) if step else None))
+        except NotFound as error:
+            raise NotFound(error.message, field="model_path") from None
+
+    def _loaded(self, weights: Weights) -> dict[str, Any]:
+        adapter = str(weights.adapter) if weights.adapter else None
+        return _on(self._base(weights.base), adapter, weights.revision)
 
     def _of_export(self, export_id: str, name: str) -> dict[str, Any]:
         job = self._database.job(check_id(export_id), JobKind.EXPORT)
@@ -153,25 +166,6 @@ def _gguf(files: Path, name: str) -> dict[str, Any]:
     if (read_json(files.parent / "config.json") or {}).get("format") == ExportFormat.ADAPTER_GGUF:
         raise NotFound(_NOTHING_TO_LOAD, field="model_path")
     return {"kind": "gguf", "path": str(path)}
-
-
-def _latest(run: JobDir) -> str:
-    """The published adapter, which every checkpoint updates; the newest checkpoint if there is none yet."""
-    if run.adapter.is_dir():
-        return str(run.adapter)
-    saved = run.numbered()
-    if not saved:
-        raise Conflict("This run has no trained adapter yet. The first one is saved with the first checkpoint.")
-    return str(saved[-1])
-
-
-def _checkpoint(run: JobDir, step: str) -> str:
-    path = next((path for path in run.numbered() if path.name == f"checkpoint-{step}"), None)
-    if path is None:
-        kept = ", ".join(path.name.rpartition("-")[2] for path in run.numbered()) or "none"
-        message = f"This run has no checkpoint at step {step}. Saved steps: {kept}."
-        raise NotFound(message, field="model_path")
-    return str(path)
 
 
 def _revision(job: Job) -> str | None:

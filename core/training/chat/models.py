@@ -14,6 +14,7 @@ from core.data.chat_template import Shown, show
 from core.data.conversation import Conversation
 from core.errors import InvalidInput, Unavailable
 from core.settings import Settings
+from core.weights import stamp, tokenizer_folder
 
 MOST_ADAPTERS = 4
 """Adapters that stay loaded with one base; the oldest is evicted first."""
@@ -157,7 +158,7 @@ class TransformersModel:
 
         from core.training.models.load import load_tokenizer
 
-        place = _tokenizer_of(folder)
+        place = tokenizer_folder(folder)
         tokenizer = load_tokenizer(str(place)) if place else self._own
         self._made += 1
         name = f"adapter{self._made}"
@@ -284,13 +285,7 @@ def key_of(model: dict[str, Any]) -> str:
     """Key of what has to be loaded: equal for a base and all its adapters."""
     if model["kind"] == "gguf":
         return f"gguf {model['path']} {Path(model['path']).stat().st_mtime_ns}"
-    return f"transformers {model['base']} {model.get('revision') or ''}"
-
-
-def _tokenizer_of(adapter: Path) -> Path | None:
-    """Location of a run's tokenizer and chat template: beside the adapter, or beside the published one."""
-    published = adapter.parent.parent / "adapter" if adapter.parent.name == "checkpoints" else adapter
-    return next((place for place in (adapter, published) if (place / "tokenizer_config.json").is_file()), None)
+    return f"transformers {model['base']} {model.get('revision') or ''} {stamp(Path(model['base']))}"
 
 
 def _cores() -> int:

@@ -24,6 +24,7 @@ from core.settings import Home, Settings
 from core.training.job.status import Status
 from core.training.rollouts.engine import Base, Engine, choose, without_llama
 from core.training.rollouts.generate import Sampling
+from core.weights import tokenizer_folder
 
 if TYPE_CHECKING:
     from core.training.rollouts.llama_process import Child
@@ -109,6 +110,8 @@ class InTransformers:
             raise NotFound(
                 f"The adapter in {adapter} no longer exists: its run or checkpoint was deleted in the meantime."
             )
+        if Path(base).is_absolute() and not Path(base).is_dir():
+            raise NotFound(f"The model in {base} no longer exists: its run, checkpoint or export was deleted.")
         self._end_engine()
         if (base, revision) != self._base:
             self.close()
@@ -117,9 +120,9 @@ class InTransformers:
             self._model = self._model.unload()
         if adapter:
             self._model = PeftModel.from_pretrained(self._model, adapter)
-        # The adapter's folder has the tokenizer and chat template that it was trained with.
-        own = adapter if adapter and (Path(adapter) / "tokenizer_config.json").is_file() else base
-        tokenizer = load_tokenizer(str(own), None if own == adapter else revision)
+        # Beside an adapter are the tokenizer and chat template that it was trained with.
+        own = tokenizer_folder(Path(adapter)) if adapter else None
+        tokenizer = load_tokenizer(str(own or base), None if own else revision)
         tokenizer.chat_template = self._spec.dataset.chat_template or tokenizer.chat_template
         plain_generation(self._model, tokenizer)
         self._model.eval()
@@ -173,6 +176,9 @@ class InTransformers:
             return "there is no prompt for checking the faster engine"
         if Path(self._base[0]).resolve().is_relative_to(self._home.exports.resolve()):
             return "a merged export is not converted for an evaluation; a GGUF export of it would be faster"
+        folder = Path(self._base[0]).resolve()
+        if folder.is_relative_to(self._home.outputs.resolve()) and folder.name != JobDir(folder.parent).base.name:
+            return "a run's whole model is not converted for an evaluation; a GGUF export of it would be faster"
         return None
 
     def _answer(self, engine: Engine, batch: Sequence[Question]) -> Answers:

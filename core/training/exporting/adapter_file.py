@@ -7,24 +7,32 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import Unavailable
+from core.export import no_adapter
 from core.training.exporting.merge import SETTINGS, WEIGHTS, Origin, name_base, tokenizer_source
 from core.training.gguf import adapter as gguf_adapter
-
-TOKENIZER_FILES = (
-    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "chat_template.jinja",
-    "vocab.json", "merges.txt", "tokenizer.model",
-)  # fmt: skip
+from core.weights import TOKENIZER_FILES
 
 
 def copy(origin: Origin, target: Path) -> None:
     """Copy only the files of adapter and tokenizer: a checkpoint also has an optimizer."""
+    folder = origin.weights
     for name in (SETTINGS, WEIGHTS):
-        shutil.copy2(origin.adapter / name, target / name)
+        shutil.copy2(folder / name, target / name)
     tokenizer = Path(tokenizer_source(origin))
     for name in TOKENIZER_FILES:
         if (tokenizer / name).is_file():
             shutil.copy2(tokenizer / name, target / name)
     name_base(target / SETTINGS, origin.source)
+
+
+def check_adapter(origin: Origin) -> None:
+    """Reject a source that has no adapter to export by itself.
+
+    Raises:
+        Unavailable: Every weight was trained, or the adapter is for a base model that only its run has.
+    """
+    if reason := no_adapter(whole=origin.adapter is None, own_base=origin.own_base):
+        raise Unavailable(reason)
 
 
 def check_lora(model: Any) -> None:

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from core.export import ExportedFile
 from core.fidelity import FidelityReport
-from core.training.exporting.merge import WEIGHTS, sha256
+from core.training.exporting.merge import WEIGHTS
 from core.training.gguf import file as gguf_file
+from core.training.job.weights import sha256
 
 BITS_OF = {"F64": 64, "F32": 32, "F16": 16, "BF16": 16, "I64": 64, "I32": 32, "I16": 16, "I8": 8, "U8": 8}
 """Bits per value of safetensors' dtypes."""

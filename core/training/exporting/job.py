@@ -22,7 +22,7 @@ from core.config import DatasetSection
 from core.data import prompts
 from core.environment import environment
 from core.errors import TunesmithError, Unavailable
-from core.export import UNREDUCED, ExportedFile, ExportFormat, ExportSpec, Quantization
+from core.export import ADAPTERS, UNREDUCED, ExportedFile, ExportFormat, ExportSpec, Quantization
 from core.fidelity import FidelityReport, FidelityVerdict, with_better_choice
 from core.job import JobState
 from core.job_dir import JobDir, iter_lines, write_json
@@ -39,6 +39,7 @@ from core.training.gguf import vocabulary as gguf_vocabulary
 from core.training.job.device import use_cores
 from core.training.job.status import Status, Stopped
 from core.training.method_rows import rendered
+from core.training.models.load import source_of
 
 PROBES = 3
 """Number of prompts on which merged logits are compared with those of base and adapter."""
@@ -59,9 +60,9 @@ class Export:
         self.origin = merge.origin_of(spec, home)
         self.partial = run.path / "files.partial"
         self.work = self.partial / ".work"
-        self.stem = export_files.slug(spec.name or self.origin.adapter.name)
+        self.stem = export_files.slug(spec.name or self.origin.weights.name)
         self.stage = 0
-        self.stages = stages(spec)
+        self.stages = stages(spec, whole=self.origin.adapter is None)
         self.reports: list[FidelityReport] = []
 
     def make(self) -> str:
@@ -92,23 +93,31 @@ class Export:
     def _make(self) -> tuple[list[ExportedFile], list[dict[str, str]]]:
         if self.spec.format == ExportFormat.BUNDLE:
             return self._bundle()
+        if self.spec.format in ADAPTERS:
+            adapter_file.check_adapter(self.origin)
         self._check_room()
         use_cores(merge.CPU)
-        self._next("Loading the base model and the adapter")
+        self._next("Loading the trained model")
         model, tokenizer = merge.load_trained(self.origin)
         self._next(CHECKING)
         fidelity = self._fidelity(tokenizer)
-        fidelity.trained(model)
+        fidelity.trained(model, merge.untrained(self.origin, model, self.home))
         if self.spec.format == ExportFormat.ADAPTER:
             return self._adapter(model, fidelity)
         if self.spec.format == ExportFormat.ADAPTER_GGUF:
             return self._adapter_gguf(model, tokenizer, fidelity)
-        self._next("Merging base and adapter")
-        merged = merge.merge(model, [question.ids for question in fidelity.questions[:PROBES]])
+        merged = self._in_one(model, fidelity)
         del model
         if self.spec.format == ExportFormat.MERGED:
             return self._merged(merged, tokenizer, fidelity)
         return self._gguf(merged, tokenizer, fidelity)
+
+    def _in_one(self, model: Any, fidelity: Fidelity) -> Any:
+        """The trained model without an adapter beside it."""
+        if self.origin.adapter is None:
+            return model
+        self._next("Merging base and adapter")
+        return merge.merge(model, [question.ids for question in fidelity.questions[:PROBES]])
 
     # One method per format
 
@@ -267,7 +276,8 @@ class Export:
     # Shared
 
     def _check_room(self) -> None:
-        found = space.needed(self.spec, merge.count_parameters(self.origin), merge.vocabulary(self.origin))
+        size, words = merge.count_parameters(self.origin), merge.vocabulary(self.origin)
+        found = space.needed(self.spec, size, words, whole=self.origin.adapter is None)
         space.check(found, self.run.path)
 
     def _fidelity(self, tokenizer: PreTrainedTokenizerBase) -> Fidelity:
@@ -316,11 +326,14 @@ class Export:
 
     def _base_folder(self) -> Path:
         """Local folder of the base's files; for a Hugging Face model, fetches its license if possible."""
-        source = self.origin.source
+        source, revision = self.origin.source, self.origin.revision
+        if self.origin.config and (self.origin.adapter is None or self.origin.own_base):
+            # The source is a run's folder, which has no license.
+            source, revision = source_of(self.origin.base, self.home), self.origin.config.model.revision
         if Path(source).is_dir():
             return Path(source)
         papers = ["README.md", "LICENSE*", "generation_config.json"]
-        return Path(snapshot_download(source, revision=self.origin.revision, allow_patterns=papers, etag_timeout=5))
+        return Path(snapshot_download(source, revision=revision, allow_patterns=papers, etag_timeout=5))
 
     def _dataset(self) -> DatasetSection:
         return self.origin.config.dataset if self.origin.config else DatasetSection(source="none", system_prompt="")
@@ -359,8 +372,15 @@ class Export:
         return self.status.stop_asked
 
 
-def stages(spec: ExportSpec) -> int:
-    """Number of stages of an export."""
+def stages(spec: ExportSpec, *, whole: bool = False) -> int:
+    """Number of stages of an export.
+
+    Args:
+        spec: What is created.
+        whole: Whether every weight was trained, so that nothing is merged.
+    """
+    if whole and spec.format in {ExportFormat.MERGED, ExportFormat.GGUF}:
+        return stages(spec) - 1
     if spec.format != ExportFormat.GGUF:
         counts = {ExportFormat.BUNDLE: 2, ExportFormat.ADAPTER: 5, ExportFormat.ADAPTER_GGUF: 6, ExportFormat.MERGED: 6}
         return counts[spec.format]

@@ -1,4 +1,4 @@
-"""Merging base model and adapter: which ones, whether they fit, and whether the result is correct.
+"""The model to export: which base and adapter, or which whole model, whether they fit, and a correct merge.
 
 The merge is computed on the CPU in float32, which is exact and needs no GPU memory. A base model that training loaded
 in 4 bits is read here in its original 16 bits.
@@ -20,18 +20,20 @@ from safetensors import safe_open
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerBase
 
 from core.config import RunConfig, parse
-from core.errors import Conflict, InvalidInput, NotFound, Unavailable
+from core.errors import InvalidInput, Unavailable
 from core.export import ExportSpec
-from core.job_dir import JobDir, read_json, read_model, step_of
-from core.kept import Kept
+from core.job_dir import JobDir, read_json
 from core.model import Device, typed_path
 from core.settings import Home
-from core.training.job import checkpoint
+from core.training.job.weights import sha256
 from core.training.models.load import load_base, load_tokenizer, source_of
+from core.training.models.reference import Start
+from core.training.models.reference import start_of as start_model
+from core.weights import ADAPTER_SETTINGS as SETTINGS
+from core.weights import ADAPTER_WEIGHTS as WEIGHTS
+from core.weights import Weights, published_step, start_of, tokenizer_folder, trained_by, weight_files
 
 CPU = Device("cpu", "cpu", 0, 0, False)
-WEIGHTS = "adapter_model.safetensors"
-SETTINGS = "adapter_config.json"
 FOUR_BIT_ENDINGS = ("-unsloth-bnb-4bit", "-bnb-4bit")
 """Hugging Face names of 4-bit copies; without the suffix it is the 16-bit model."""
 TOLERANCE = 1e-3
@@ -45,22 +47,38 @@ class Origin:
     """The source of an export's weights.
 
     Attributes:
-        adapter: The folder with the trained adapter.
+        adapter: The folder with the trained adapter; None if every weight was trained.
         base: The base model's name, as entered by the user.
-        source: What transformers loads for it: a folder or a Hugging Face id, never a 4-bit copy.
-        revision: Revision of a base on Hugging Face.
+        source: What transformers loads below the adapter, or the trained model itself: a folder or a Hugging Face id,
+            never a 4-bit copy.
+        revision: Revision of a source on Hugging Face.
         session: The run; None for an adapter that was not trained here.
         config: The run's configuration, or None.
         step: The checkpoint's step; None if unknown.
+        begun: The model that the training began with, if every weight was trained.
+        own_base: Whether the adapter's base is a model that only its run has.
     """
 
-    adapter: Path
+    adapter: Path | None
     base: str
     source: str
     revision: str | None
     session: JobDir | None
     config: RunConfig | None
     step: int | None
+    begun: Weights | None = None
+    own_base: bool = False
+
+    @property
+    def weights(self) -> Path:
+        """The folder with what was trained."""
+        return self.adapter or Path(self.source)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of what was trained; of several files, that of their hashes."""
+        found = [sha256(file) for file in weight_files(self.weights)]
+        return found[0] if len(found) == 1 else hashlib.sha256("".join(found).encode()).hexdigest()
 
     def facts(self) -> dict[str, Any]:
         """JSON for ``result.json`` that identifies the weights."""
@@ -69,7 +87,7 @@ class Origin:
             "session_id": self.session.path.name if self.session else "",
             "session_name": self.config.name if self.config else "",
             "checkpoint": self.step,
-            "adapter_sha256": sha256(self.adapter / WEIGHTS),
+            "adapter_sha256" if self.adapter else "model_sha256": self.digest,
             "base": self.base,
             "base_revision": self.revision,
             "dataset_hash": info.get("sha256"),
@@ -90,26 +108,16 @@ def origin_of(spec: ExportSpec, home: Home) -> Origin:
 def _of_session(spec: ExportSpec, home: Home) -> Origin:
     session = JobDir.open(home.outputs, spec.session_id)
     config = parse(session.whole_config()["config"])
-    adapter = adapter_folder(session) if spec.checkpoint is None else _checkpoint(session, spec.checkpoint)
-    status = session.read_status()
-    kept = read_model(session.kept, Kept)
-    # The published adapter is that of the best evaluation, or of the latest checkpoint.
-    published = kept.step if kept and kept.published else status.checkpoint_step if status else None
-    step = spec.checkpoint if spec.checkpoint is not None else published
-    revision = spec.revision or config.model.revision
+    section = config.model.model_dump()
+    trained = trained_by(session, section, spec.checkpoint)
+    step = spec.checkpoint if spec.checkpoint is not None else published_step(session)
     base = spec.base or config.model.name
-    return Origin(adapter, base, sixteen_bit(base, revision, home), revision, session, config, step)
-
-
-def _checkpoint(session: JobDir, step: int) -> Path:
-    for found in session.numbered():
-        if step_of(found) == step:
-            return found
-    raise NotFound(
-        f"The checkpoint of step {step} no longer exists, because a run keeps only its latest ones. The run's page "
-        "lists them.",
-        field="checkpoint",
-    )
+    if trained.whole:
+        return Origin(None, base, trained.base, None, session, config, step, begun=start_of(session, section))
+    if trained.base != config.model.name:  # in the run's folder, which is never a 4-bit copy
+        return Origin(trained.adapter, base, trained.base, None, session, config, step, own_base=True)
+    revision = spec.revision or config.model.revision
+    return Origin(trained.adapter, base, sixteen_bit(base, revision, home), revision, session, config, step)
 
 
 def _of_folder(spec: ExportSpec, home: Home) -> Origin:
@@ -126,21 +134,6 @@ def _of_folder(spec: ExportSpec, home: Home) -> Origin:
         raise InvalidInput(f"{adapter / SETTINGS} does not name the base model. Enter it.", field="base")
     revision = spec.revision or settings.get("revision")
     return Origin(adapter, base, sixteen_bit(base, revision, home), revision, None, None, None)
-
-
-def adapter_folder(session: JobDir) -> Path:
-    """A run's trained adapter: the published one, else the latest checkpoint's.
-
-    Raises:
-        Conflict: There is none yet.
-    """
-    found = session.adapter if session.adapter.is_dir() else checkpoint.latest(session)
-    if found is None:
-        raise Conflict(
-            "This run has no adapter yet, because no checkpoint was saved. Resume it until it saves its first "
-            "checkpoint."
-        )
-    return found
 
 
 def sixteen_bit(base: str, revision: str | None, home: Home) -> str:
@@ -189,14 +182,17 @@ def stored_dtype(origin: Origin) -> torch.dtype:
 
 
 def load_trained(origin: Origin) -> tuple[Any, PreTrainedTokenizerBase]:
-    """The trained model as a ``PeftModel`` in float32, and the tokenizer it was trained with.
+    """The trained model in float32, a ``PeftModel`` unless every weight was trained, and its tokenizer.
 
     Raises:
         InvalidInput: The adapter does not belong to this base.
     """
     tokenizer = load_tokenizer(tokenizer_source(origin), origin.revision)
     base = load_base(origin.source, origin.revision, dtype="float32", device=CPU)
-    rows = _embedding_rows(origin.adapter / WEIGHTS)
+    if origin.adapter is None:
+        return base.eval(), tokenizer
+    weights = origin.adapter / WEIGHTS
+    rows = _embedding_rows(weights)
     if rows and rows != base.get_input_embeddings().weight.shape[0]:
         base.resize_token_embeddings(rows)
     try:
@@ -207,15 +203,25 @@ def load_trained(origin: Origin) -> tuple[Any, PreTrainedTokenizerBase]:
             "was trained on.",
             field="base",
         ) from error
-    check_taken(model, origin)
+    check_taken(model, weights, origin.base)
     return model.eval(), tokenizer
 
 
+def untrained(origin: Origin, model: Any, home: Home) -> Start:
+    """Opens the model without what was trained: its base, or for a whole model the one that the training began with."""
+
+    def load() -> Any:
+        begun = origin.begun
+        assert begun is not None  # noqa: S101 (only asked of a whole model)
+        base = load_base(source_of(begun.base, home), begun.revision, dtype="float32", device=CPU)
+        return PeftModel.from_pretrained(base, str(begun.adapter)) if begun.adapter else base
+
+    return start_model(model, load)
+
+
 def tokenizer_source(origin: Origin) -> str:
-    """The adapter's folder if it has a tokenizer, the run's published adapter, else the base."""
-    places = [origin.adapter, *([origin.session.adapter] if origin.session else [])]
-    found = next((place for place in places if (place / "tokenizer_config.json").is_file()), None)
-    return str(found) if found else origin.source
+    """Where the tokenizer is: beside what was trained, beside the run's latest weights, else with the base."""
+    return str(tokenizer_folder(origin.weights) or origin.source)
 
 
 def _embedding_rows(weights: Path) -> int:
@@ -225,7 +231,7 @@ def _embedding_rows(weights: Path) -> int:
         return int(file.get_slice(name).get_shape()[0]) if name else 0
 
 
-def check_taken(model: Any, origin: Origin) -> None:
+def check_taken(model: Any, weights: Path, base: str) -> None:
     """Check that the model has every tensor of the file with the same values, and that not all are zero.
 
     PEFT only warns about unmatched tensors: the model would answer like its base.
@@ -235,12 +241,12 @@ def check_taken(model: Any, origin: Origin) -> None:
     """
     held = get_peft_model_state_dict(model)
     changes = False
-    with safe_open(origin.adapter / WEIGHTS, "pt") as file:
+    with safe_open(weights, "pt") as file:
         for name in file.keys():  # noqa: SIM118 (no dict)
             wanted = file.get_tensor(name)
             if name not in held or not torch.equal(held[name].float(), wanted.float()):
                 raise InvalidInput(
-                    f"The adapter does not fit {origin.base}, which has no layer for {name}. Enter the model it was "
+                    f"The adapter does not fit {base}, which has no layer for {name}. Enter the model it was "
                     "trained on.",
                     field="base",
                 )
@@ -292,9 +298,3 @@ def name_base(settings: Path, base: str) -> None:
     """Write the base's name into an adapter's settings, where the trainer wrote a local path."""
     data = json.loads(settings.read_text("utf-8"))
     settings.write_text(json.dumps({**data, "base_model_name_or_path": base}, indent=2), "utf-8")
-
-
-def sha256(path: Path) -> str:
-    """Hex digest of a file's content."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

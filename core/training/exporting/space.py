@@ -25,16 +25,17 @@ class Space(NamedTuple):
     memory: int
 
 
-def needed(spec: ExportSpec, parameters: int, vocabulary: int) -> Space:
+def needed(spec: ExportSpec, parameters: int, vocabulary: int, *, whole: bool = False) -> Space:
     """Peak disk and memory of an export.
 
     Args:
         spec: What is created.
         parameters: Parameters of the base.
         vocabulary: Its size: the check stores probabilities for each token.
+        whole: Whether every weight was trained: the check then loads the model before and after training.
     """
     check = 3 * min(BYTES, 2 * POSITIONS * vocabulary)
-    memory = 4 * parameters + LIBRARIES
+    memory = (8 if whole else 4) * parameters + LIBRARIES
     if spec.format == ExportFormat.BUNDLE:
         return Space(SPARE, 0)
     if spec.format == ExportFormat.ADAPTER:

@@ -43,7 +43,8 @@ class Verification(Export):
         due = [report.subject for report in reports if report.verdict == FidelityVerdict.UNVERIFIED]
         if not due:
             return "Finished"
-        if self.origin.facts()["adapter_sha256"] != result["origin"]["adapter_sha256"]:
+        then = result["origin"]
+        if self.origin.digest != (then.get("adapter_sha256") or then.get("model_sha256")):
             raise Conflict("The run was trained further, so the model that was exported no longer exists.")
         self.stages = 2 + len(due) + (self.spec.format == ExportFormat.ADAPTER_GGUF)
         shutil.rmtree(self.partial, ignore_errors=True)
@@ -61,11 +62,11 @@ class Verification(Export):
 
     def _compared(self, files: Sequence[dict[str, Any]], due: Sequence[str]) -> list[FidelityReport]:
         use_cores(merge.CPU)
-        self._next("Loading the base model and the adapter")
+        self._next("Loading the trained model")
         model, tokenizer = merge.load_trained(self.origin)
         self._next(CHECKING)
         fidelity = self._fidelity(tokenizer)
-        fidelity.trained(model)
+        fidelity.trained(model, merge.untrained(self.origin, model, self.home))
         if self.spec.format == ExportFormat.ADAPTER_GGUF:
             made = next(self.run.files / file["name"] for file in files if file["name"].endswith(".gguf"))
             raw, _ = self._base_gguf(model, tokenizer, fidelity)

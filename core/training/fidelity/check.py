@@ -38,6 +38,7 @@ from core.training.gguf import file as gguf_file
 from core.training.llama.selftest import ensure
 from core.training.method_rows import ids_of, shown, target_ids
 from core.training.models.load import load_tokenizer
+from core.training.models.reference import Start
 from core.training.rollouts.generate import Sampling
 from core.training.rollouts.llama_process import ChildDied, Fallback
 
@@ -108,18 +109,27 @@ class Fidelity:
 
     # The models
 
-    def trained(self, model: Any) -> None:
-        """Run the trained model, a ``PeftModel`` in float32 before it is merged; with and without its adapter."""
+    def trained(self, model: Any, untrained: Start) -> None:
+        """Run the trained model, in float32 before it is merged, and the same without what was trained.
+
+        Args:
+            model: The trained model.
+            untrained: Opens the model without what was trained.
+        """
         self.say(f"Sampling {len(self.questions)} answers from the trained model")
         backend = in_transformers(model, self.tokenizer, self.task)
         self.answers = backend.answer([question.ids for question in self.questions])
         self.rewards = self._rewarded(self.answers)
         self.pairs = self._references(vocabulary_size=model.config.get_text_config().vocab_size)
         backend.measure(self.pairs, self.work / "trained.npy")
-        with model.disable_adapter():
-            backend.measure(self.pairs, self.work / "base.npy")
+        with untrained() as base:
+            kl.measure(model, self.pairs, self.work / "base.npy", stop=self._check, forward=base)
         # Without references that would keep the model in memory.
         self.backend = Backend(backend.texts, backend.ids, backend.ends, backend.end, _gone, _gone)
+
+    def _check(self) -> None:
+        if self.task.stop():
+            raise gguf_file.Cancelled
 
     def adapted(self, model: Any, subject: str = "adapter") -> FidelityReport:
         """A model in memory with the trained tokenizer, such as the base with the exported adapter read back."""

@@ -107,7 +107,14 @@ def _ratio(above: Any, below: Any) -> tuple[float, float, float]:
     return float(above.sum() / below.sum()), float(low), float(high)
 
 
-def measure(model: Any, pairs: Sequence[tuple[list[int], list[int]]], out: Path, *, stop: Callable[[], None]) -> None:
+def measure(
+    model: Any,
+    pairs: Sequence[tuple[list[int], list[int]]],
+    out: Path,
+    *,
+    stop: Callable[[], None],
+    forward: Callable[..., Any] | None = None,
+) -> None:
     """Write a transformers model's log-probabilities before every answer token, as :func:`compare` reads them.
 
     Args:
@@ -115,13 +122,14 @@ def measure(model: Any, pairs: Sequence[tuple[list[int], list[int]]], out: Path,
         pairs: (prompt tokens, answer tokens).
         out: A ``.npy`` file, float16 ``(positions, words)``.
         stop: Called between batches; raises to end it.
+        forward: Computes with other weights in the model's place.
     """
     file: Any = None
     rows, done = sum(len(answer) for _, answer in pairs), 0
     batch = max(1, min(8, LOGITS // max(len(answer) for _, answer in pairs)))
     for start in range(0, len(pairs), batch):
         stop()
-        for logits in _logits(model, pairs[start : start + batch]):
+        for logits in _logits(forward or model, pairs[start : start + batch], model.device):
             if file is None:
                 shape = (rows, logits.shape[1])
                 file = np.lib.format.open_memmap(out, mode="w+", dtype=np.float16, shape=shape)
@@ -130,14 +138,16 @@ def measure(model: Any, pairs: Sequence[tuple[list[int], list[int]]], out: Path,
     file.flush()
 
 
-def _logits(model: Any, pairs: Sequence[tuple[list[int], list[int]]]) -> list[torch.Tensor]:
+def _logits(
+    forward: Callable[..., Any], pairs: Sequence[tuple[list[int], list[int]]], device: Any
+) -> list[torch.Tensor]:
     """Padded on the left, so that the answers end at the same position and only their logits are computed."""
     rows = [[*prompt, *answer] for prompt, answer in pairs]
     longest = max(len(row) for row in rows)
-    ids = torch.tensor([[0] * (longest - len(row)) + row for row in rows], device=model.device)
-    mask = torch.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in rows], device=model.device)
+    ids = torch.tensor([[0] * (longest - len(row)) + row for row in rows], device=device)
+    mask = torch.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in rows], device=device)
     positions = (mask.cumsum(-1) - 1).clamp(min=0)
     keep = max(len(answer) for _, answer in pairs) + 1
     with torch.no_grad():
-        found = model(input_ids=ids, attention_mask=mask, position_ids=positions, logits_to_keep=keep).logits
+        found = forward(input_ids=ids, attention_mask=mask, position_ids=positions, logits_to_keep=keep).logits
     return [row[-len(answer) - 1 : -1] for row, (_, answer) in zip(found, pairs, strict=True)]

@@ -38,7 +38,7 @@ from core.settings import Home
 from core.training.arguments import dtype_name, lora_arguments, unsloth_lora_arguments
 from core.training.models.reference import FROZEN, Start
 from core.training.models.reference import start_of as start_model
-from core.weights import Weights, start_of
+from core.weights import Weights, start_of, tokenizer_folder
 
 log = logging.getLogger("tunesmith")
 transformers_logging.disable_progress_bar()
@@ -90,7 +90,7 @@ def load_for_training(config: RunConfig, device: Device, home: Home, run: JobDir
     """
     begun = start_of(run, config.model.model_dump()) if run else Weights(config.model.name, config.model.revision)
     source = source_of(begun.base, home)
-    beside = begun.adapter if begun.adapter and (begun.adapter / "tokenizer_config.json").is_file() else None
+    beside = tokenizer_folder(begun.adapter) if begun.adapter else None
     tokenizer = load_tokenizer(str(beside or source), None if beside else begun.revision)
     tokenizer.chat_template = template_of(config, str(tokenizer.chat_template))
     if use_unsloth(config, device):
@@ -144,7 +144,14 @@ def template_of(config: RunConfig, own: str) -> str:
 
 
 def load_tokenizer(source: str, revision: str | None = None) -> PreTrainedTokenizerBase:
-    """The tokenizer, padding on the left for generation."""
+    """The tokenizer, padding on the left for generation.
+
+    Args:
+        source: A folder or a Hugging Face id. A run's checkpoint has none: it is beside the run's latest weights.
+        revision: Of a Hugging Face id.
+    """
+    beside = tokenizer_folder(Path(source)) if Path(source).is_absolute() else None
+    source = str(beside or source)
     with _Explained(source):
         tokenizer = AutoTokenizer.from_pretrained(
             source, revision=revision, trust_remote_code=False, padding_side="left"

@@ -23,6 +23,7 @@ from core.training.gguf import adapter as gguf_adapter
 from core.training.gguf import file as gguf_file
 from core.training.gguf import header as gguf_header
 from core.training.models.load import load_base, load_tokenizer
+from core.training.models.reference import start_of
 from core.training.rollouts.llama_cpp import base_gguf
 from tests.training.worker_runs import REAL, make_run, work
 
@@ -66,7 +67,7 @@ class Trained:
             say=lambda _: None,
         )
         model = self.load()
-        self.check.trained(model)
+        self.check.trained(model, start_of(model, lambda: model))
         self.copied = self.check.adapted(self.load())
         self.lora = folder / "adapter.gguf"
         gguf_adapter.write(self.lora, "llama", gguf_adapter.layers(model, permute=True))
@@ -127,7 +128,7 @@ def test_a_missing_adapter_is_broken(trained: Trained) -> None:
     """The base model alone is recognized as such."""
     report = trained.check.gguf(trained.base, "Q8_0")
     assert report.verdict == FidelityVerdict.BROKEN
-    assert report.reason.startswith("The adapter is missing: it contains 0%")
+    assert report.reason.startswith("The trained weights are missing: it contains 0%")
     assert (report.base_kl or 0) < (report.mean_kl or 0) / 100
 
 

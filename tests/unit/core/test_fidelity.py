@@ -59,7 +59,7 @@ def test_a_loss_of_quality_is_reported(changes: dict[str, Any], words: str) -> N
         ({"same_prompt_ids": 0.5, "first_difference": "Token 1 is 'a' and 'b' here."}, "Prompts differ from those"),
         (
             {"change_kept": 0.02, "change_kept_low": -0.1, "change_kept_high": 0.15, "base_kl": 0.02, "mean_kl": 1.4},
-            "adapter is missing: it contains 2%",
+            "trained weights are missing: it contains 2%",
         ),
         (
             {"subject": "merged", "change_kept": 1.98, "change_kept_low": 1.9, "change_kept_high": 2.1},
@@ -105,5 +105,5 @@ def test_the_better_choice_is_the_smallest_that_was_measured_faithful() -> None:
 def test_a_merged_model_with_a_loss_points_to_a_more_precise_export() -> None:
     """A small change in training is below the precision of 16-bit numbers."""
     merged = verdict(subject="merged", change_kept=0.85, change_kept_high=0.86)
-    assert with_better_choice(merged, [merged]).reason.endswith("The adapter and a GGUF in F32 are not rounded.")
+    assert with_better_choice(merged, [merged]).reason.endswith("A GGUF in F32 is not rounded.")
     assert with_better_choice(verdict(mean_kl=0.05, subject="F16"), []).better_choice == "F32"
