@@ -25,6 +25,7 @@ from core.metrics import metric
 from core.model import BUILTIN_PREFIX, ORIGINAL
 from core.reproduce import ran_on, versions_line
 from core.settings import Home
+from core.start import Start
 
 CARD = "README.md"
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
@@ -94,7 +95,8 @@ def front_matter(kind: ExportFormat, base: str, config: RunConfig | None, licenc
     if kind in LIBRARY:
         head["library_name"] = LIBRARY[kind]
     head["pipeline_tag"] = "text-generation"
-    tags = ["tunesmith", *method(config.method if config else None).tags, "lora"]
+    lora = [] if config and config.model.adapter == "none" else ["lora"]
+    tags = ["tunesmith", *method(config.method if config else None).tags, *lora]
     head["tags"] = [*tags, "gguf"] if kind in {ExportFormat.GGUF, ExportFormat.ADAPTER_GGUF} else tags
     return head
 
@@ -125,7 +127,7 @@ def _opening(spec: ExportSpec, base: str, config: RunConfig | None, session: Job
     kinds = {
         ExportFormat.ADAPTER: "A LoRA adapter",
         ExportFormat.ADAPTER_GGUF: "A LoRA adapter as GGUF",
-        ExportFormat.MERGED: "A merged model",
+        ExportFormat.MERGED: "A whole model" if config and config.model.adapter == "none" else "A merged model",
         ExportFormat.GGUF: "A model as GGUF",
         ExportFormat.BUNDLE: "A training",
     }
@@ -273,6 +275,7 @@ def _training(config: RunConfig | None, session: JobDir | None) -> str:
         ("Prompts × answers per step", _per_step(config)),
         ("Learning rate", f"{training.learning_rate:g}, {training.lr_scheduler_type}"),
         *_adapter(config.model),
+        *_start(session),
         *trained,
         *method(config.method).facts(config),
         ("Maximum length", f"{training.max_new_tokens} tokens, temperature {training.temperature:g}"),
@@ -325,12 +328,22 @@ def _per_step(config: RunConfig) -> str:
 
 def _adapter(model: ModelSection) -> list[tuple[str, str]]:
     if model.adapter == "none":
-        return [("Adapter", "none, all weights are trained")]
+        return [("Adapter", "none, every weight is trained")]
     kind = "DoRA" if model.use_dora else "LoRA"
     own = model.target_modules if isinstance(model.target_modules, str) else ", ".join(model.target_modules)
     layers = own if model.layers == "custom" else f"{model.layers.replace('_', '-')} layers"
     scaling = ", rank-stabilized" if model.use_rslora else ""
     return [(kind, f"rank {model.lora_rank}, alpha {model.lora_alpha}{scaling}, {layers}")]
+
+
+def _start(session: JobDir) -> list[tuple[str, str]]:
+    """The earlier run that this one went on from."""
+    start = read_model(session.start_facts, Start)
+    if start is None:
+        return []
+    step = f", checkpoint of step {start.step}" if start.step is not None else ""
+    how = "with its adapter merged into the base model" if start.merged else "with its weights"
+    return [("Continued from", f"the run '{start.name}'{step}, {how}")]
 
 
 def _interval(value: float | None, low: float | None, high: float | None) -> str:

@@ -142,7 +142,7 @@ def _first_choice(services: Services, session_id: str, model: str) -> list[str]:
     """A run's base and trained model; with ``model``, the run's trained model and that one."""
     trained = services.models.trained()
     found = [item for item in trained if session_id in {"", item.session_id}]
-    # A newer crashed run may also have an adapter, but is rarely what the user wants to measure.
+    # A newer crashed run may also have a trained model, but is rarely what the user wants to measure.
     run = next((item for item in found if item.status == JobState.COMPLETED), found[0] if found else None)
     first = (run.model_path if model else run.base) if run else DEMO_MODEL
     second = model or (run.model_path if run else "")

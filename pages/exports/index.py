@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from core.export import NEED_MATRIX, ExportFormat, Quantization
+from core.export import ADAPTERS, NEED_MATRIX, ExportFormat, Quantization
 from core.fidelity import FidelityVerdict
 from core.job import JobState
 from services.container import Services
@@ -96,6 +96,8 @@ class ExportsPage:
     checkpoints: tuple[int, ...]
     exports: tuple[ExportLine, ...]
     space: str
+    no_adapter: str
+    """Why the run's adapter cannot be exported by itself; '' if it can."""
 
 
 def export_choices(known: Expected | None = None, chosen: str = "gguf/q4_k_m") -> tuple[FormatChoice, ...]:
@@ -104,8 +106,9 @@ def export_choices(known: Expected | None = None, chosen: str = "gguf/q4_k_m") -
 
 
 def more_choices(known: Expected | None = None) -> tuple[FormatChoice, ...]:
-    """The other formats. A DoRA adapter cannot be a GGUF of its own, so that is not offered."""
+    """The other formats, those of an adapter only if the run has one that can be exported by itself."""
     impossible = {ExportFormat.ADAPTER_GGUF} if known and known.dora else frozenset[ExportFormat]()
+    impossible |= ADAPTERS if known and known.no_adapter else frozenset[ExportFormat]()
     return tuple(_format(known, *choice, chosen=False) for choice in MORE if choice[0] not in impossible)
 
 
@@ -118,6 +121,8 @@ def _format(known: Expected | None, value: str, title: str, text: str, *, chosen
         count, subject = known.whole(ExportFormat(kind)) if known else None, kind
         good = "Same as the trained model" if kind in {"merged", "adapter"} else ""
     checked = _tag(known.checked.get(subject)) if known else None
+    if kind == ExportFormat.MERGED and known and known.whole_model:
+        title, text = "Whole model", "The trained model as safetensors. For Python."
     return FormatChoice(value, title, text, chosen, _about(count), good, checked)
 
 
@@ -167,7 +172,7 @@ def split_choice(choice: str) -> tuple[str, str | None]:
 
 
 def exportable(services: Services) -> tuple[RunView, ...]:
-    """Runs that have ended and have an adapter, newest first."""
+    """Runs that have ended and have a trained model, newest first."""
     trained = {model.session_id for model in services.models.trained()}
     return tuple(run for run in services.runs.list() if run.session_id in trained and run.job.over)
 
@@ -210,6 +215,7 @@ def exports_page(services: Services, session_id: str) -> ExportsPage:
         tuple(services.exports.checkpoints(run.session_id)) if run else (),
         export_lines(services),
         _space(known),
+        known.no_adapter if known else "",
     )
 
 

@@ -143,6 +143,7 @@ def made_from(item: ExportView, home: Home) -> tuple[Line, ...]:
         Line("Adapter", item.adapter),
         Line("Checkpoint", f"Step {step}" if step is not None else ""),
         Line("Adapter SHA-256", origin.get("adapter_sha256") or ""),
+        Line("Trained model SHA-256", origin.get("model_sha256") or ""),
         Line("Data SHA-256", origin.get("dataset_hash") or ""),
         Line("Importance matrix", "Measured on this run's prompts" if item.importance_matrix else ""),
     ]

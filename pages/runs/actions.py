@@ -40,14 +40,14 @@ class RunAction:
     hint: str = ""
 
 
-def actions(run: RunView, found: RunVerdict, *, has_adapter: bool) -> tuple[RunAction, ...]:
+def actions(run: RunView, found: RunVerdict, *, has_weights: bool) -> tuple[RunAction, ...]:
     """The buttons for a run in its current state.
 
     Args:
-        has_adapter: Whether it has saved an adapter, which can be exported and chatted with.
+        has_weights: Whether it has saved a trained model, which can be exported and chatted with.
     """
     made = [*_at_work(run, found), *_new_runs(run, found), *_resume(run, found)]
-    if has_adapter and run.job.over:
+    if has_weights and run.job.over:
         made += _with_model(run, found)
     return tuple(sorted(made, key=lambda action: not action.primary))
 

@@ -35,6 +35,7 @@ class ExportStep:
     numbers: tuple[NumberFormat, ...]
     checkpoints: tuple[int, ...]
     exports: tuple[ExportLine, ...]
+    no_adapter: str
 
 
 def export_step(services: Services) -> ExportStep:
@@ -54,4 +55,5 @@ def export_step(services: Services) -> ExportStep:
         number_formats(known),
         tuple(services.exports.checkpoints(session_id)) if run and session_id else (),
         export_lines(services, session_id) if run else (),
+        known.no_adapter if known else "",
     )

@@ -7,11 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from core.export import ExportFormat, Quantization
+from core.errors import Damaged
+from core.export import ExportFormat, Quantization, no_adapter
 from core.fidelity import BITS, FidelityVerdict
 from core.gguf_size import ModelShape, gguf_bytes, tensor_bytes
 from core.job_dir import JobDir, read_json
 from core.settings import Home
+from core.weights import own_base
 from services.exports.exports import ExportView
 from services.models.families import BASE_MODELS
 from services.models.shape import FOUR_BIT, shape_of
@@ -50,6 +52,8 @@ class Expected:
         checked: By subject: a quantization's label, ``merged`` or ``adapter``.
         free: Free disk space for exports in bytes.
         dora: Whether the adapter is a DoRA, which cannot be a GGUF of its own.
+        whole_model: Whether the run trained every weight.
+        no_adapter: Why the run's adapter cannot be exported by itself; '' if it can.
     """
 
     shape: ModelShape | None
@@ -59,6 +63,8 @@ class Expected:
     checked: Mapping[str, Checked]
     free: int
     dora: bool = False
+    whole_model: bool = False
+    no_adapter: str = ""
 
     def gguf(self, kind: Quantization) -> int | None:
         """Bytes of a GGUF file. Without the base model's files, estimated from its size and usual bits."""
@@ -96,18 +102,30 @@ def expected(home: Home, exports: Sequence[ExportView], *, session_id: str, base
         base: Its base model.
         siblings: Runs of the same base model.
     """
-    shape = shape_of(base, home)
+    run = JobDir(home.outputs / session_id)
+    whole = run.model.is_dir()
+    own = _own_base(run)
+    shape = shape_of(str(run.model if whole else own or base), home)
     listed = next((info.parameters for info in BASE_MODELS if info.name == base.removesuffix(FOUR_BIT)), None)
-    adapter = JobDir(home.outputs / session_id).adapter
+    trained = run.model if whole else run.adapter
     return Expected(
         shape=shape,
         parameters=shape.parameters if shape else listed and listed * 1e9,
-        adapter=_size(adapter / ADAPTER) or None,
-        tokenizer=sum(_size(adapter / name) for name in TOKENIZER),
+        adapter=_size(run.adapter / ADAPTER) or None,
+        tokenizer=sum(_size(trained / name) for name in TOKENIZER),
         checked=_checked(exports, session_id, siblings),
         free=shutil.disk_usage(home.exports).free,
-        dora=bool((read_json(adapter / "adapter_config.json") or {}).get("use_dora")),
+        dora=bool((read_json(run.adapter / "adapter_config.json") or {}).get("use_dora")),
+        whole_model=whole,
+        no_adapter=no_adapter(whole=whole, own_base=own is not None),
     )
+
+
+def _own_base(run: JobDir) -> Path | None:
+    try:
+        return own_base(run)
+    except Damaged:  # the run's page says so
+        return run.base
 
 
 def quality(kind: Quantization) -> str:

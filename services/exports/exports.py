@@ -10,7 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import Conflict, InvalidInput, NotFound
-from core.export import NEED_MATRIX, UNREDUCED, ExportFormat, ExportResult, ExportSpec, Quantization
+from core.export import (
+    ADAPTERS,
+    NEED_MATRIX,
+    UNREDUCED,
+    ExportFormat,
+    ExportResult,
+    ExportSpec,
+    Quantization,
+    no_adapter,
+)
 from core.fidelity import FidelityVerdict
 from core.job import ENDED, JobKind, JobState, check_id, new_id
 from core.job_dir import JobDir, checked_json, read_json, step_of
@@ -18,6 +27,7 @@ from core.log_tail import tail_text
 from core.model import local_folder, typed_path
 from core.moment import now
 from core.settings import Home
+from core.weights import own_base, published
 from services.jobs.database import Database, Job
 from services.jobs.events import Events
 from services.jobs.in_use import being_sent, unfinished
@@ -150,8 +160,12 @@ class Exports:
         if run.job_state not in ENDED:
             raise Conflict("This run is still in progress. Wait until it ends or stop it, then export.")
         run_dir = JobDir.open(self._home.outputs, spec.session_id)
-        if not run_dir.adapter.is_dir():
-            raise Conflict("This run has no adapter, because it ended before its first checkpoint. Resume it first.")
+        trained = published(run_dir)
+        if trained is None:
+            raise Conflict("This run has no trained model: it ended before its first checkpoint. Resume it first.")
+        reason = no_adapter(whole=trained == run_dir.model, own_base=own_base(run_dir) is not None)
+        if reason and spec.format in ADAPTERS:
+            raise InvalidInput(reason, field="format")
         steps = [step_of(path) for path in run_dir.numbered()]
         if spec.checkpoint is not None and spec.checkpoint not in steps:
             kept = ", ".join(map(str, steps)) or "none"

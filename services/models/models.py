@@ -13,6 +13,7 @@ from core.job_dir import JobDir, read_model
 from core.kept import Kept
 from core.model import BaseModelInfo, local_folder
 from core.settings import Home, Settings
+from core.weights import published
 from services.jobs.database import Database, Job
 from services.jobs.facts import JobFacts
 from services.jobs.names import titles
@@ -59,7 +60,7 @@ class BaseModelView:
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """A run with an adapter to chat with. ``model_path`` is its reference for chat and test, ``title`` is unique."""
+    """A run with a trained model. ``model_path`` is its reference for chat and test, ``title`` is unique."""
 
     model_path: str
     session_id: str
@@ -175,7 +176,7 @@ class Models:
             return False
 
     def trained(self) -> list[TrainedModel]:
-        """Runs with an adapter, newest first."""
+        """Runs with a trained model, newest first."""
         jobs = self._database.jobs(JobKind.TRAIN)
         called = titles(jobs)
         return [
@@ -191,17 +192,17 @@ class Models:
                 reward=job.reward,
             )
             for job in jobs
-            if self.has_adapter(job.facts())
+            if self.has_weights(job.facts())
         ]
 
     def _result_step(self, job: Job) -> int:
-        """The step of a run's adapter: the last one, or the best if the run kept that."""
+        """The step of a run's trained weights: the last one, or the best if the run kept that."""
         kept = read_model(JobDir(self._home.outputs / job.id).kept, Kept) if job.job_state in ENDED else None
         return kept.step if kept and kept.published else job.step
 
-    def has_adapter(self, run: JobFacts) -> bool:
-        """Whether a run has an adapter that can be exported or chatted with."""
-        return not run.waiting and JobDir(self._home.outputs / run.id).adapter.is_dir()
+    def has_weights(self, run: JobFacts) -> bool:
+        """Whether a run has a trained model that can be exported, chatted with or trained further."""
+        return not run.waiting and published(JobDir(self._home.outputs / run.id)) is not None
 
     def validate(self, name: str) -> None:
         """Accept a base model's name; see :meth:`services.models.references.References.validate`."""

@@ -90,7 +90,7 @@ class References:
         model = {**(job.config.get("model") or {}), "name": job.model}
         if step == START:
             return self._loaded(start_of(run, model))
-        if step and not step.isdigit():
+        if step and not re.fullmatch(r"[1-9]\d*", step):
             raise NotFound(f"This run has no checkpoint '{step}'. Enter its step.", field="model_path")
         try:
             return self._loaded(trained_by(run, model, int(step) if step else None))
