@@ -5,7 +5,7 @@ Settings without effect are reported on the page before the start and in the run
 
 from __future__ import annotations
 
-from core.config import GPU_OPTIMIZERS, SECTIONS, RunConfig
+from core.config import GPU_OPTIMIZERS, SECTIONS, RunConfig, adapter_fields
 from core.lora import ALL_LINEAR
 from core.methods import method
 from core.methods.method import Note
@@ -36,6 +36,10 @@ def device_checks(config: RunConfig, device: Device) -> list[Note]:
                 note(f"training.{name}", "Only has an effect on a CPU. On a GPU, other optimizations are faster.")
     if model.adapter != "none" and model.layers != "custom" and model.target_modules != ALL_LINEAR:
         note("model.target_modules", "Has no effect, because the layers are chosen by a preset. Choose custom layers to use it.")
+    if model.adapter == "none":
+        for name in adapter_fields():
+            if name in model.model_fields_set:
+                note(f"model.{name}", "Has no effect when every weight is trained: there is no adapter.")
     if model.dtype == "bfloat16" and not device.bf16:
         note("model.dtype", "This device does not support bfloat16 natively. It works, at about half the speed of float32.")
     if training.lr_scheduler_type == "constant" and training.warmup_steps and "warmup_steps" in training.model_fields_set:

@@ -19,7 +19,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from core.config import ModelSection, RunConfig
+from core.config import ModelSection, RunConfig, adapter_fields
 from core.errors import Conflict, InvalidConfig, InvalidInput, NotFound, TunesmithError
 from core.job import check_id
 from core.job_dir import JobDir, read_json, step_of
@@ -39,8 +39,6 @@ from core.weights import (
 
 FIELD = "model.continue_from"
 CHECKPOINT = re.compile(r"([^/]+)/checkpoint-(\d+)")
-KEPT = frozenset({"name", "revision", "adapter", "continue_from", "merge_first", "load_in_4bit", "dtype"})
-"""Fields of the section ``model`` that say nothing about an adapter's shape."""
 SCORES = ("SEQ_CLS", "ForSequenceClassification")
 
 
@@ -232,7 +230,7 @@ def _of_export(folder: Path, export: JobDir, home: Home) -> Source:
 
 def _shape(model: dict[str, Any], folder: Path) -> dict[str, Any]:
     """An adapter's settings by our names: the run's own, else those in PEFT's file."""
-    known = {name: value for name, value in model.items() if name in ModelSection.model_fields and name not in KEPT}
+    known = {name: model[name] for name in adapter_fields() if name in model}
     if known:
         return known
     found = read_json(folder / ADAPTER_SETTINGS) or {}

@@ -15,7 +15,7 @@ from core.config.dataset import (
     marker_checks,
 )
 from core.config.evaluation import EvaluationSection
-from core.config.model import LORA_TARGETS, ModelSection
+from core.config.model import LORA_TARGETS, ModelSection, adapter_fields
 from core.config.pre_training import PreTrainingSection
 from core.config.reward import NO_REWARD, RewardComponent, RewardSection
 from core.config.run_config import SECTIONS, RunConfig, cross_checks, dump, dump_given, explain, parse, prompted
@@ -40,6 +40,7 @@ __all__ = [
     "RunConfig",
     "SourceFields",
     "TrainingSection",
+    "adapter_fields",
     "cross_checks",
     "dump",
     "dump_given",

@@ -38,6 +38,14 @@ class ModelSection(Section):
             return "custom"
         return self.lora_preset
 
+def adapter_fields() -> tuple[str, ...]:
+    """Names of the fields that describe an adapter, which have no effect if every weight is trained."""
+    return tuple(name for name in ModelSection.model_fields if name not in _OTHERS)
+
+
+_OTHERS = frozenset({"name", "revision", "adapter", "continue_from", "merge_first", "load_in_4bit", "dtype"})
+
+
 def weight_checks(model: ModelSection) -> list[tuple[str, str]]:
     """Find settings that contradict which weights are trained, as (field path, how to fix it)."""
     problems = []

@@ -190,6 +190,7 @@ GRPO = Method(
     needs=(Need.REWARD, Need.ROLLOUTS),
     # With a KL penalty, and for the distance from the base model in every evaluation.
     may_need=(Need.REFERENCE_MODEL,),
+    refers=lambda config: config.grpo.kl_penalty > 0,
     phases=(
         Phase("warm_up", "Warm-up", "pre_training.enabled"),
         Phase("training", "Training"),

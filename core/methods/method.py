@@ -112,6 +112,8 @@ class Method:
         job_type: Its kind, for filters.
         needs: Its requirements.
         may_need: Requirements of some of its settings.
+        refers: Whether these settings keep the model as it was before training beside the trained one in every step,
+            for a method that does not always need it.
         phases: In order.
         metrics: Keys of the numbers in its rows, over all phases.
         rows_a_step: Different rows that one optimizer step takes; with fewer in all, a run cannot start.
@@ -148,6 +150,7 @@ class Method:
     job_type: JobType
     needs: tuple[Need, ...]
     may_need: tuple[Need, ...] = ()
+    refers: Callable[[RunConfig], bool] = lambda config: False
     phases: tuple[Phase, ...]
     metrics: tuple[str, ...]
     rows_a_step: Callable[[RunConfig], int]
@@ -185,6 +188,10 @@ class Method:
         if not name:
             return any(shown.startswith(f"{section}.") for shown in self.shows)
         return path in self.shows or f"{section}.*" in self.shows
+
+    def keeps_reference(self, config: RunConfig) -> bool:
+        """Whether the model as it was before training is in memory all the time, a copy if every weight is trained."""
+        return Need.REFERENCE_MODEL in self.needs or self.refers(config)
 
     @property
     def described(self) -> tuple[Metric, ...]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -28,6 +27,7 @@ from core.model import local_folder, typed_path
 from core.moment import now
 from core.settings import Home
 from core.weights import own_base, published
+from services.exports.archive import zipped
 from services.jobs.database import Database, Job
 from services.jobs.events import Events
 from services.jobs.in_use import being_sent, unfinished
@@ -35,9 +35,6 @@ from services.jobs.readings import damage
 from services.jobs.verbs import Jobs
 from services.jobs.view import JobView
 from services.machine.bin import Entry
-
-PIECE = 1 << 20
-"""Bytes per read."""
 
 
 @dataclass(frozen=True)
@@ -367,35 +364,6 @@ def quantizations_of(config: dict[str, Any]) -> list[str]:
     """The requested quantizations, also for configurations from before there could be several."""
     old = config.get("quantization")
     return list(config.get("quantizations") or ([old] if old else []))
-
-
-class _Passage:
-    """A writable file that passes on its input."""
-
-    def __init__(self) -> None:
-        self._pieces: list[bytes] = []
-
-    def write(self, data: bytes) -> int:
-        self._pieces.append(bytes(data))
-        return len(data)
-
-    def flush(self) -> None: ...
-
-    def take(self) -> bytes:
-        pieces, self._pieces = self._pieces, []
-        return b"".join(pieces)
-
-
-def zipped(paths: Sequence[Path]) -> Iterator[bytes]:
-    """Stream files as one zip without compression; nothing is written to disk."""
-    passage = _Passage()
-    with zipfile.ZipFile(passage, "w", zipfile.ZIP_STORED) as archive:  # type: ignore[call-overload]  # writes only
-        for path in paths:
-            with archive.open(zipfile.ZipInfo(path.name), "w", force_zip64=True) as entry, path.open("rb") as file:
-                while piece := file.read(PIECE):
-                    entry.write(piece)
-                    yield passage.take()
-    yield passage.take()
 
 
 def slug(name: str) -> str:

@@ -41,6 +41,8 @@ def being_sent(export: Path) -> Sequence[str]:
 def _means(name: str, value: str, reference: str, folder: Path) -> bool:
     if name == "session_id":
         return reference == f"session:{value}"
+    if name == "continue_from" and not Path(value).is_absolute():
+        return reference == f"session:{value.partition('/')[0]}"
     return value in {reference, str(folder)} or value.startswith((f"{reference}@", f"{reference}/", f"{folder}/"))
 
 

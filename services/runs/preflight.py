@@ -16,6 +16,7 @@ from time import monotonic
 from typing import Any, TypeVar
 
 import core.rewards
+import core.start
 from core.config import DatasetSection, RewardSection, RunConfig
 from core.data import lengths, sources
 from core.data.answers import learned
@@ -36,10 +37,11 @@ from services.datasets.library import Library
 from services.datasets.prompts import token_counts
 from services.machine.hub_reach import HubReach
 from services.machine.system import System
-from services.models.families import BASE_MODELS, estimate
+from services.models.families import BASE_MODELS
 from services.models.layers import layers_here, model_facts
 from services.models.memory import snapshot, weight_bytes
 from services.rewards.bench import Bench
+from services.runs.room import Room, room_for
 from services.words import size
 
 SAMPLE = 500
@@ -132,15 +134,18 @@ class Preflight:
             slow = not at_hand(config.dataset) or _batched(config.reward)
             tried = self._bench.checked(config) if quick and slow else self._bench.check(config, fetch=fetch)
         rows, unusable = (None, None) if "dataset" in without else self._rows(config, without)
-        memory, fits_in_4bit = (None, False) if "model" in without else self._memory(config)
+        room, problem = (Room(), None) if "model" in without else (self._room(config), self._start(config))
         return Facts(
             compares="reward" not in without and "response" in core.rewards.needs(config.reward),
             rows=rows,
             unusable=unusable,
             model=None if "model" in without else self._model_download(config),
             dataset=None if "dataset" in without else self._dataset_download(config.dataset),
-            memory=memory,
-            fits_in_4bit=fits_in_4bit,
+            memory=room.memory,
+            fits_in_4bit=room.fits_in_4bit,
+            instead=room.instead,
+            disk=room.disk,
+            start=problem,
             shape=model_facts("" if "model" in without else config.model.name, config.model.adapter, self._home),
             layers=None if "model" in without else self._layers(config),
             loopholes=tried.warnings if tried else (),
@@ -284,18 +289,19 @@ class Preflight:
         known = layers_here(model.name, self._home) if model.adapter != "none" else None
         return known.check(model.layers, model.target_modules) if known else None
 
-    def _memory(self, config: RunConfig) -> tuple[tuple[int, int] | None, bool]:
+    def _room(self, config: RunConfig) -> Room:
         parameters = self.parameters(config)
-        if parameters is None:
-            return None, False
-        device, model = self._system.device(), config.model
-        needed, in_4bit = (
-            estimate(parameters, device, lora_rank=model.lora_rank, four_bit=four_bit).total
-            for four_bit in (model.load_in_4bit, True)
-        )
-        if needed <= device.memory:
-            return None, False
-        return (needed, device.memory), in_4bit <= device.memory and device.kind == "cuda" and not model.load_in_4bit
+        return Room() if parameters is None else room_for(config, parameters, self._system.device(), self._home)
+
+    def _start(self, config: RunConfig) -> tuple[str, str] | None:
+        """What is wrong with the earlier weights to go on from, as field and message."""
+        try:
+            core.start.checked(config, self._home)
+        except InvalidConfig as error:
+            return error.problems[0]
+        except TunesmithError as error:
+            return core.start.FIELD, error.message
+        return None
 
     def parameters(self, config: RunConfig) -> float | None:
         """Parameters of a configuration's model, in billions; None if unknown before the download."""

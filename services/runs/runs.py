@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import core.rewards
+import core.start
 from core import config as configuration
 from core.config import DatasetSection, RunConfig
 from core.device_checks import device_checks
 from core.errors import Conflict, InvalidConfig, InvalidInput
-from core.job import JobKind, check_id, new_id
+from core.job import ENDED, JobKind, check_id, new_id
 from core.job_dir import JobDir, read_model, write_json
 from core.job_rows import GroupRow, MetricRow, is_metric
 from core.kept import Kept
@@ -159,13 +160,24 @@ class Runs:
         return self.get(job_id)
 
     def _checked(self, config: dict[str, Any]) -> RunConfig:
-        run_config = configuration.parse(config)
+        run_config = self._continued(configuration.parse(config))
         core.rewards.resolve(run_config.reward)
         problems = [(note.field, note.message) for note in self.check(run_config) if note.level == "problem"]
         if problems:
             raise InvalidConfig(problems)
         self._models.validate(run_config.model.name)
         return run_config
+
+    def _continued(self, config: RunConfig) -> RunConfig:
+        """The configuration with the shape of the adapter that it goes on with."""
+        filled, source = core.start.checked(config, self._home)
+        run_id = source.run.path.name if source and source.run else ""
+        if run_id and self._database.job(run_id, JobKind.TRAIN).job_state not in ENDED:
+            raise Conflict(
+                "The run to go on from is still in progress. Wait until it ends or stop it, then start this one.",
+                field=core.start.FIELD,
+            )
+        return filled
 
     def stop(self, session_id: str, *, now: bool = False) -> RunView:
         """Ask a run to stop: after its current step with a checkpoint, or ``now`` without one.

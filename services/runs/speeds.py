@@ -82,7 +82,12 @@ class Speeds:
         parameters = self._parameters(config)
         if parameters is None:
             return None
-        if checked and _alike(checked[0], config) and checked[1].get("seconds_per_step"):
+        if (
+            checked
+            and _comparable(checked[0], config)
+            and _alike(checked[0], config)
+            and checked[1].get("seconds_per_step")
+        ):
             pace = Pace(checked[0], parameters, checked[1]["seconds_per_step"])
             return self._from(pace, config, parameters, rows, tokens, "Measured by the check before training.")
         paces = [pace for pace in self._paces(config) if comparable(pace.config, config, tokens)]
@@ -113,6 +118,8 @@ class Speeds:
         speed, parameters = self._speed(), self._parameters(config)
         if speed is None or parameters is None or self._device().kind != "cpu":
             return None
+        if config.model.adapter == "none":
+            return None  # The speed was measured with an adapter.
         needs = method(config.method).needs
         if Need.REWARD in needs and any(part.name in SLOW_REWARDS for part in resolve(config.reward)):
             return None
@@ -139,7 +146,7 @@ class Speeds:
         self._configs = now
         for job in jobs:
             ran = now[job.id]
-            parameters = self._parameters(ran) if ran and ran.method == config.method else None
+            parameters = self._parameters(ran) if ran and _comparable(ran, config) else None
             if ran and parameters:
                 paces.append(Pace(ran, parameters, job.seconds_per_step))
         return paces
@@ -152,8 +159,13 @@ def _parsed(config: dict[str, Any]) -> RunConfig | None:
         return None
 
 
+def _comparable(one: RunConfig, other: RunConfig) -> bool:
+    """Whether their steps differ only in how much there is to compute."""
+    return one.method == other.method and one.model.adapter == other.model.adapter
+
+
 def _alike(one: RunConfig, other: RunConfig) -> bool:
-    return (one.method, one.model.name) == (other.method, other.model.name)
+    return one.model.name == other.model.name
 
 
 def _ratio(one: float, other: float) -> float:

@@ -8,21 +8,21 @@ from typing import Any
 
 from core.errors import Unavailable
 from core.export import no_adapter
-from core.training.exporting.merge import SETTINGS, WEIGHTS, Origin, name_base, tokenizer_source
+from core.training.exporting.merge import Origin, name_base, tokenizer_source
 from core.training.gguf import adapter as gguf_adapter
-from core.weights import TOKENIZER_FILES
+from core.weights import ADAPTER_SETTINGS, ADAPTER_WEIGHTS, TOKENIZER_FILES
 
 
 def copy(origin: Origin, target: Path) -> None:
     """Copy only the files of adapter and tokenizer: a checkpoint also has an optimizer."""
     folder = origin.weights
-    for name in (SETTINGS, WEIGHTS):
+    for name in (ADAPTER_SETTINGS, ADAPTER_WEIGHTS):
         shutil.copy2(folder / name, target / name)
     tokenizer = Path(tokenizer_source(origin))
     for name in TOKENIZER_FILES:
         if (tokenizer / name).is_file():
             shutil.copy2(tokenizer / name, target / name)
-    name_base(target / SETTINGS, origin.source)
+    name_base(target / ADAPTER_SETTINGS, origin.source)
 
 
 def check_adapter(origin: Origin) -> None:

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from core.export import ExportedFile
 from core.fidelity import FidelityReport
-from core.training.exporting.merge import WEIGHTS
 from core.training.gguf import file as gguf_file
 from core.training.job.weights import sha256
+from core.weights import ADAPTER_WEIGHTS
 
 BITS_OF = {"F64": 64, "F32": 32, "F16": 16, "BF16": 16, "I64": 64, "I32": 32, "I16": 16, "I8": 8, "U8": 8}
 """Bits per value of safetensors' dtypes."""
@@ -41,7 +41,7 @@ def exported(path: Path, reports: Mapping[str, FidelityReport]) -> ExportedFile:
         )
     if path.suffix == ".safetensors":
         tensors, bits = safetensors_types(path)
-        report = reports.get("adapter" if path.name == WEIGHTS else "merged")
+        report = reports.get("adapter" if path.name == ADAPTER_WEIGHTS else "merged")
         types = dict(Counter(tensors.values()).most_common())
         return ExportedFile(
             **common, tensor_types=types, tensors=tensors, bits_per_weight=round(bits, 3), fidelity=report

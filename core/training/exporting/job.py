@@ -40,6 +40,7 @@ from core.training.job.device import use_cores
 from core.training.job.status import Status, Stopped
 from core.training.method_rows import rendered
 from core.training.models.load import source_of
+from core.weights import ADAPTER_SETTINGS
 
 PROBES = 3
 """Number of prompts on which merged logits are compared with those of base and adapter."""
@@ -138,7 +139,7 @@ class Export:
         copied = PeftModel.from_pretrained(base, str(self.partial)).eval()
         self._judge(fidelity.adapted(copied))
         name = original_name(self.origin.base)
-        merge.name_base(self.partial / merge.SETTINGS, name)
+        merge.name_base(self.partial / ADAPTER_SETTINGS, name)
         self._next("Reading the files back")
         return self._files(), export_files.adapter_commands(name)
 

@@ -29,9 +29,16 @@ from core.training.job.weights import sha256
 from core.training.models.load import load_base, load_tokenizer, source_of
 from core.training.models.reference import Start
 from core.training.models.reference import start_of as start_model
-from core.weights import ADAPTER_SETTINGS as SETTINGS
-from core.weights import ADAPTER_WEIGHTS as WEIGHTS
-from core.weights import Weights, published_step, start_of, tokenizer_folder, trained_by, weight_files
+from core.weights import (
+    ADAPTER_SETTINGS,
+    ADAPTER_WEIGHTS,
+    Weights,
+    published_step,
+    start_of,
+    tokenizer_folder,
+    trained_by,
+    weight_files,
+)
 
 CPU = Device("cpu", "cpu", 0, 0, False)
 FOUR_BIT_ENDINGS = ("-unsloth-bnb-4bit", "-bnb-4bit")
@@ -122,16 +129,16 @@ def _of_session(spec: ExportSpec, home: Home) -> Origin:
 
 def _of_folder(spec: ExportSpec, home: Home) -> Origin:
     adapter = typed_path(spec.adapter, "adapter")
-    settings = read_json(adapter / SETTINGS)
-    if settings is None or not (adapter / WEIGHTS).is_file():
+    settings = read_json(adapter / ADAPTER_SETTINGS)
+    if settings is None or not (adapter / ADAPTER_WEIGHTS).is_file():
         raise InvalidInput(
-            f"{adapter} is not a usable adapter folder: it must contain {SETTINGS} and {WEIGHTS}. Weights in other "
+            f"{adapter} is not a usable adapter folder: it must contain {ADAPTER_SETTINGS} and {ADAPTER_WEIGHTS}. Weights in other "
             "formats (.bin) can run code when they are loaded and are not supported.",
             field="adapter",
         )
     base = spec.base or str(settings.get("base_model_name_or_path") or "")
     if not base:
-        raise InvalidInput(f"{adapter / SETTINGS} does not name the base model. Enter it.", field="base")
+        raise InvalidInput(f"{adapter / ADAPTER_SETTINGS} does not name the base model. Enter it.", field="base")
     revision = spec.revision or settings.get("revision")
     return Origin(adapter, base, sixteen_bit(base, revision, home), revision, None, None, None)
 
@@ -191,7 +198,7 @@ def load_trained(origin: Origin) -> tuple[Any, PreTrainedTokenizerBase]:
     base = load_base(origin.source, origin.revision, dtype="float32", device=CPU)
     if origin.adapter is None:
         return base.eval(), tokenizer
-    weights = origin.adapter / WEIGHTS
+    weights = origin.adapter / ADAPTER_WEIGHTS
     rows = _embedding_rows(weights)
     if rows and rows != base.get_input_embeddings().weight.shape[0]:
         base.resize_token_embeddings(rows)

@@ -23,6 +23,7 @@ from core.training.exporting import merge, space
 from core.training.exporting.job import stages
 from core.training.fidelity import check as fidelity
 from core.training.gguf import file as gguf_file
+from core.weights import ADAPTER_WEIGHTS
 from tests.training.worker_runs import crashing, work
 
 pytestmark = [pytest.mark.training, pytest.mark.usefixtures("own_signals")]
@@ -222,7 +223,9 @@ def test_an_adapter_that_does_not_fit_is_refused(models: Home, folder: Path, tmp
     odd.mkdir()
     (odd / "adapter_config.json").write_text((folder / "adapter_config.json").read_text())
     tensors = load_file(folder / "adapter_model.safetensors")
-    save_file({name.replace("layers.1.", "layers.7."): tensor for name, tensor in tensors.items()}, odd / merge.WEIGHTS)
+    save_file(
+        {name.replace("layers.1.", "layers.7."): tensor for name, tensor in tensors.items()}, odd / ADAPTER_WEIGHTS
+    )
     spec = ExportSpec(format=ExportFormat.MERGED, adapter=str(odd), base="builtin:tiny")
     with (
         pytest.warns(UserWarning, match="missing adapter keys"),

@@ -137,9 +137,12 @@ def test_a_configuration_that_names_the_default_is_probed_as_the_same() -> None:
 
 
 def test_unsupported_features_are_refused_with_a_message() -> None:
-    """Another method and full fine-tuning."""
+    """Another method, and settings that cannot train every weight."""
     assert "known here: grpo" in refusal({**SMALL, "method": "sgd"})["method"]
-    assert "not possible yet" in refusal({**SMALL, "model": {"name": "m", "adapter": "none"}})["model.adapter"]
+    every = {"name": "m", "adapter": "none"}
+    said = refusal({**SMALL, "model": {**every, "load_in_4bit": True, "dtype": "float16", "merge_first": True}})
+    assert set(said) == {"model.load_in_4bit", "model.dtype", "model.merge_first"}
+    assert refusal({**SMALL, "model": {**every, "load_in_4bit": True}}).keys() == {"model.load_in_4bit"}
 
 
 def test_the_method_demands_the_reward(copying: None) -> None:
