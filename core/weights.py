@@ -181,12 +181,13 @@ def check_whole(file: Path) -> None:
         raise Damaged(f"{file.name} is damaged and cannot be used: {error}") from None
 
 
-def stamp(folder: Path) -> int:
-    """When a model's folder was last written, in nanoseconds, for telling its versions apart; 0 for a name.
+def stamp(folder: Path) -> str:
+    """``@`` and the time at which a model's folder was last written, for telling its versions apart; '' for a name.
 
     A running run replaces its whole model with each checkpoint, under the same name.
     """
     try:
-        return max((file.stat().st_mtime_ns for file in weight_files(folder)), default=0) if folder.is_absolute() else 0
+        times = [file.stat().st_mtime_ns for file in weight_files(folder)] if folder.is_absolute() else []
     except OSError:
-        return 0
+        return ""
+    return f"@{max(times)}" if times else ""

@@ -205,4 +205,4 @@ def _key(model: dict[str, Any]) -> str:
     """A base and all its adapters share a process; a rewritten file or folder gets a new one."""
     if model["kind"] == "gguf":
         return f"{model['path']} {Path(model['path']).stat().st_mtime_ns}"
-    return f"{model['base']} {model.get('revision') or ''} {stamp(Path(model['base']))}"
+    return f"{model['base']} {model.get('revision') or ''}{stamp(Path(model['base']))}"

@@ -5,23 +5,26 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Literal, get_args, get_origin
 
 import pytest
 from pydantic import BaseModel
 
+from core import start
 from core.config import RunConfig, parse
 from core.data import hub, prompts
 from core.data.pipeline import prepare_rows
 from core.data.rows import map_rows, split_rows
 from core.data.sources import load_rows
 from core.data.spans import Template, texts_of
-from core.errors import TunesmithError
+from core.errors import NotFound, TunesmithError
 from core.job_dir import JobDir
 from core.methods.sft import SftSection
 from core.model import Device
 from core.rewards import compose, markers_of
 from core.settings import Home
+from core.start import Source
 from core.training.arguments import (
     dtype_name,
     fast_arguments,
@@ -39,6 +42,7 @@ from core.training.methods.sft import sft_arguments
 from core.training.models import load
 from core.training.rollouts.engine import without_llama
 from core.training.rollouts.generate import training_sampling
+from core.weights import Weights
 from tests.training.worker_runs import changed
 
 CPU = Device("cpu", "cpu", 1 << 34, 1 << 33, False)
@@ -216,6 +220,30 @@ def loading(monkeypatch: pytest.MonkeyPatch) -> Observe:
     return observe
 
 
+def trainable(monkeypatch: pytest.MonkeyPatch) -> Observe:
+    """Whether an adapter is added, and the number format of the weights on a GPU."""
+
+    def observe(config: RunConfig) -> Any:
+        base, begun = SimpleNamespace(config=SimpleNamespace()), Weights("/tmp")
+        with monkeypatch.context() as patch:
+            patch.setattr(load, "add_adapter", lambda base, config: "with an adapter")
+            patch.setattr(load, "source_of", lambda name, home: "/tmp")
+            return load._trainable(base, begun, config, HOME) is base, dtype_name(config, GPU)
+
+    return observe
+
+
+EARLIER = Source(Path("/tmp/adapter"), "someone/model", None, None, None, "earlier", 1, {})
+
+
+def continued(config: RunConfig) -> Any:
+    """Where it looks for the earlier weights."""
+    try:
+        return start.checked(config, HOME)
+    except NotFound as error:
+        return error.message
+
+
 HUB = {"dataset__source": "someone/rows"}
 GYM = {
     "dataset__source": "generated:reasoning-gym",
@@ -257,8 +285,6 @@ DOUBLE = {"name": "numeric", "weight": 2.0}
 
 
 SFT = {"method": "sft"}
-ONE_VALUE = {"model.adapter"}
-"""Fields with only one possible value."""
 Entry = tuple[dict[str, Any], Any, Observe | str]
 """Values set beforehand, the field's new value, and where the change must show."""
 
@@ -267,6 +293,9 @@ FIELDS: dict[str, Entry] = {
     "method": ({}, "sft", lambda config: trainer_of(config.method)),
     "model.name": ({}, "other/model", "loading"),
     "model.revision": ({}, "v2", "loading"),
+    "model.adapter": ({}, "none", "trainable"),
+    "model.continue_from": ({}, "r1", continued),
+    "model.merge_first": ({"model__continue_from": "r1"}, True, lambda config: EARLIER.own(config.model)),
     "model.lora_rank": ({}, 4, lora("r")),
     "model.lora_alpha": ({}, 8, lora("lora_alpha")),
     "model.lora_dropout": ({}, 0.5, lora("lora_dropout")),
@@ -429,16 +458,15 @@ def _model_inside(annotation: Any) -> type[BaseModel] | None:
 
 def test_no_field_is_without_an_entry() -> None:
     """A new field of the configuration must be shown to reach the trainer."""
-    assert set(leaves(RunConfig)) - ONE_VALUE == set(FIELDS)
+    assert set(leaves(RunConfig)) == set(FIELDS)
 
 
 @pytest.mark.parametrize("path", FIELDS)
 def test_a_changed_field_changes_what_is_trained(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another value changes the trainer's arguments, the data or the reward."""
     before, value, where = FIELDS[path]
-    observe: Observe = (
-        where if callable(where) else {"from_hub": from_hub, "loading": loading, "splits": splits}[where](monkeypatch)
-    )
+    observers = {"from_hub": from_hub, "loading": loading, "splits": splits, "trainable": trainable}
+    observe: Observe = where if callable(where) else observers[where](monkeypatch)
     base = changed(BASE, **before)
     assert observe(parse(base)) != observe(parse(_with(base, path, value)))
 

@@ -285,7 +285,7 @@ def key_of(model: dict[str, Any]) -> str:
     """Key of what has to be loaded: equal for a base and all its adapters."""
     if model["kind"] == "gguf":
         return f"gguf {model['path']} {Path(model['path']).stat().st_mtime_ns}"
-    return f"transformers {model['base']} {model.get('revision') or ''} {stamp(Path(model['base']))}"
+    return f"transformers {model['base']} {model.get('revision') or ''}{stamp(Path(model['base']))}"
 
 
 def _cores() -> int:

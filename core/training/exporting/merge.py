@@ -132,8 +132,8 @@ def _of_folder(spec: ExportSpec, home: Home) -> Origin:
     settings = read_json(adapter / ADAPTER_SETTINGS)
     if settings is None or not (adapter / ADAPTER_WEIGHTS).is_file():
         raise InvalidInput(
-            f"{adapter} is not a usable adapter folder: it must contain {ADAPTER_SETTINGS} and {ADAPTER_WEIGHTS}. Weights in other "
-            "formats (.bin) can run code when they are loaded and are not supported.",
+            f"{adapter} is not a usable adapter folder: it must contain {ADAPTER_SETTINGS} and {ADAPTER_WEIGHTS}. "
+            "Weights in other formats (.bin) can run code when they are loaded and are not supported.",
             field="adapter",
         )
     base = spec.base or str(settings.get("base_model_name_or_path") or "")
