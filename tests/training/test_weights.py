@@ -14,12 +14,14 @@ from transformers import AutoModelForCausalLM
 
 from core.job import JobState
 from core.job_dir import JobDir, iter_lines, read_json, write_json
+from core.methods import METHODS, Method
 from core.settings import Home
 from core.training.fidelity import check as fidelity
 from core.training.gguf import file as gguf_file
 from core.training.models import load
 from core.training.rollouts.generate import Sampling, TransformersEngine
 from core.weights import published, start_of, trained_by
+from tests.training.test_method_contract import settings
 from tests.training.worker_runs import SFT, TINY, changed, make_run, rows, work, work_until
 
 pytestmark = [pytest.mark.training, pytest.mark.usefixtures("own_signals")]
@@ -29,19 +31,21 @@ needs_converter = pytest.mark.skipif(
 )
 CLOCKS = {"row", "attempt", "time", "step_time", "time_generation", "time_reward", "tokens_per_second"}
 FULL = {"model__adapter": "none", "training__learning_rate": 1e-3}
-WAYS = {"sft": changed(SFT, **FULL), "grpo": changed(TINY, **FULL, grpo__kl_penalty=0.05)}
+SFT_FULL = changed(SFT, **FULL)
 
 
 def series(run: JobDir, phase: str = "training") -> list[dict[str, Any]]:
     return [{name: value for name, value in row.items() if name not in CLOCKS} for row in rows(run, phase)]
 
 
-@pytest.mark.parametrize("method", WAYS)
+@pytest.mark.parametrize("method", METHODS, ids=lambda method: method.key)
 def test_every_weight_is_trained_and_a_resume_is_exact(
-    method: str, models: Home, monkeypatch: pytest.MonkeyPatch
+    method: Method, models: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A whole model is published, all of it changed; stopped and resumed it is the same run."""
-    whole, halves = (make_run(models, f"full-{method}-{name}", WAYS[method]) for name in ("whole", "halves"))
+    reference = {"grpo__kl_penalty": 0.05} if method.key == "grpo" else {}
+    config = changed(settings(method, models), **FULL, **reference)
+    whole, halves = (make_run(models, f"full-{method.key}-{name}", config) for name in ("whole", "halves"))
     assert work(whole, monkeypatch, models) == JobState.COMPLETED
 
     assert work_until(halves, monkeypatch, models, third) == JobState.STOPPED
@@ -61,7 +65,7 @@ def test_every_weight_is_trained_and_a_resume_is_exact(
 @pytest.fixture(scope="module")
 def full(models: Home) -> JobDir:
     """A finished run that trained every weight."""
-    return finished(models, "full", WAYS["sft"])
+    return finished(models, "full", SFT_FULL)
 
 
 @pytest.fixture(scope="module")
