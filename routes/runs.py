@@ -23,6 +23,7 @@ from routes._api import Body, describes, read_body, read_json, read_query
 from routes._pages import back, page, say, say_deleted, to
 from services.current import services
 from services.runs.diagnosis import changed
+from services.wizard.start import continued
 
 bp = Blueprint("runs", __name__)
 
@@ -253,6 +254,12 @@ def _act_again(session_id: str) -> AnyResponse:
     return to("wizard.train")
 
 
+def _act_continue(session_id: str) -> AnyResponse:
+    services().wizard.load(continued(services().runs.config(session_id), session_id))
+    say("Your setup now goes on from that run. Choose the method, the data, and the settings, then start.", "good")
+    return to("wizard.model")
+
+
 def _act_change(session_id: str) -> AnyResponse:
     found = services()
     view = found.runs.get(session_id)
@@ -287,6 +294,7 @@ _ACTS: dict[str, Callable[[str], AnyResponse]] = {
     "rename": _act_rename,
     "again": _act_again,
     "change": _act_change,
+    "continue": _act_continue,
     "fix": _act_fix,
     "delete": _act_delete,
 }

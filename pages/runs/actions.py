@@ -98,6 +98,7 @@ def _resume(run: RunView, found: RunVerdict) -> Iterator[RunAction]:
 
 
 def _with_model(run: RunView, found: RunVerdict) -> Iterator[RunAction]:
+    yield _post(run, "continue", "Continue training", "circle-plus")
     for key, title, icon, place, action in (
         ("go-export", "Export", "package", "/exports", Action.EXPORT),
         ("go-test", "Chat with the model", "message-square", "/playground", Action.NONE),

@@ -12,6 +12,7 @@ from core.model import local_folder
 from core.model_hub.remote import RemoteModel
 from pages.wizard.adapter import AdapterPart, adapter_part
 from pages.wizard.frame import Frame, frame
+from pages.wizard.start import StartChoice, start_choice
 from services.container import Services
 from services.forms.fields import FormField, form_field
 from services.machine.hub_reach import HUB
@@ -118,6 +119,8 @@ class ModelStep:
     downloads: tuple[DownloadView, ...]
     asked: bool
     """Whether the page must poll because something is pending."""
+    start: StartChoice | None
+    """What is trained and from where; None for a method without this choice."""
     setup: str
     setups: tuple[tuple[str, str, str], ...]
     custom: tuple[FormField, ...]
@@ -138,6 +141,7 @@ def model_step(services: Services) -> ModelStep:
         for key in ("revision", *CUSTOM, *ADVANCED)
         if uses(f"model.{key}")
     }
+    start = start_choice(services, snapshot) if uses("model.continue_from") else None
     name = form_field("model", "name", model.values, review.remarks)
     downloads = tuple(services.downloads.all())
     offer = _offer(services, model, downloads)
@@ -146,7 +150,12 @@ def model_step(services: Services) -> ModelStep:
         methods=_by_data() if len(core.methods.METHODS) > 1 else (),
         method=snapshot.draft.chosen_method.key,
         # Only displayed check boxes: one that is listed here and not sent counts as off.
-        checks=" ".join(field.path for field in fields.values() if field.kind == "check"),
+        checks=" ".join(
+            [
+                *(field.path for field in fields.values() if field.kind == "check"),
+                *(["model.merge_first"] if start and start.mergeable else []),
+            ]
+        ),
         device=_device(services),
         here=tuple(_here(services, one) for one in local),
         families=_families(rest, model.name),
@@ -159,6 +168,7 @@ def model_step(services: Services) -> ModelStep:
         offer=offer,
         downloads=downloads,
         asked=bool(offer and offer.asking) or any(one.state == "working" for one in downloads),
+        start=start,
         setup=snapshot.draft.page("model").get("setup", "recommended"),
         setups=SETUPS,
         custom=tuple(fields[key] for key in CUSTOM if key in fields),

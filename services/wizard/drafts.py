@@ -14,6 +14,7 @@ from services.forms.reward_form import remembering
 from services.probes.probes import Probes
 from services.runs.preflight import Preflight
 from services.runs.runs import Runs
+from services.wizard import start
 from services.wizard.configs import Configs
 from services.wizard.dataset_choice import DatasetChoice
 from services.wizard.draft import Draft
@@ -96,6 +97,8 @@ class Drafts:
         told = _told(merged)
         if merged.refused:
             return Outcome(step, told, refused=merged.refused)
+        if step == "model":
+            told = (*told, *self._follow_start(before))
         outcome = self._act(step, form)
         if step == "dataset":
             self.dataset.suggest()  # the action may have fetched rows or changed the columns
@@ -130,6 +133,14 @@ class Drafts:
         session_id = self.runs.start(snapshot.config).session_id
         self.wizard.put(session_id=session_id)
         return session_id
+
+    def _follow_start(self, before: Draft) -> tuple[Said, ...]:
+        """Take over the base model of a run to continue from, with a message if that changed it."""
+        after = self.wizard.draft()
+        values, words = start.followed(before, after, self.snapshots.home)
+        if values != dict(after.model.values):
+            self.wizard.put(model=values)
+        return ((words, ""),) if words else ()
 
     def _follow_data(self, before: Draft) -> tuple[Said, ...]:
         """Update suggested settings for the rows, with a message if the answer length changed."""

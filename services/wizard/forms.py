@@ -56,9 +56,10 @@ def _read_model(form: Mapping[str, str], before: Values) -> dict[str, Any]:
     """The selected or entered model; 'Recommended' resets every adapter setting to its default."""
     form = {**form, "model.name": form.get("choice") or without_address(form.get("model.name", ""))}
     if form.get("ui.setup") == "recommended":
-        before = {name: before[name] for name in ("name", "revision") if before.get(name)}
+        before = {name: before[name] for name in before if name not in {*CUSTOM, *LAYERS, *ADVANCED}}
         own = {f"model.{name}" for name in (*CUSTOM, *LAYERS, *ADVANCED)}
-        form = {name: value for name, value in form.items() if name not in own} | {"checks": ""}
+        checks = [name for name in form.get("checks", "").split() if name not in own]
+        form = {name: value for name, value in form.items() if name not in own} | {"checks": " ".join(checks)}
     preset = form.get("model.lora_preset")
     unchanged = preset is None or ("lora_preset" not in before and preset == preset_of(before))
     after = read_form_section("model", {k: v for k, v in form.items() if k != "model.lora_preset"}, before)

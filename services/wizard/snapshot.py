@@ -192,6 +192,11 @@ class Snapshot:
         return standing, []
 
     @property
+    def standing(self) -> RunConfig | None:
+        """The configuration with placeholders for missing choices; None if it cannot be read."""
+        return self._parsed[0]
+
+    @property
     def data(self) -> tuple[int | None, tuple[int, int] | None] | None:
         """Rows of the dataset and the lengths that fit them; None if the configuration cannot be read."""
         standing, _ = self._parsed
