@@ -89,6 +89,7 @@ def _fill(pack: _Writer, session: JobDir, config: RunConfig, info: dict[str, Any
         "seed": config.training.seed,
         "dataset": dataset_facts(config, info, home) | {"rows_packed": packed},
         "model": model_facts(config, home, pack.stop),
+        "start": read_json(session.start_facts),
         "environment": known[-1],
         "attempts": known,
         "environment_noted": "at the start of the run"
@@ -304,8 +305,17 @@ def _json(data: Any) -> str:
     return whole(json.dumps(data, ensure_ascii=False, indent=1)) + "\n"
 
 
+def _start_line(start: dict[str, Any] | None) -> str:
+    """The earlier run that it went on from, which the bundle does not contain."""
+    if not start:
+        return ""
+    step = f", step {start['step']}" if start.get("step") is not None else ""
+    words = f"the run '{start.get('name', '')}' (`{start.get('reference', '')}`{step}), which must be on the machine"
+    return f"| Continues from | {words} |\n"
+
+
 def _readme(about: dict[str, Any], config: RunConfig, name: str) -> str:
-    data, model = about["dataset"], about["model"]
+    data, model, began = about["dataset"], about["model"], _start_line(about.get("start"))
     rows = (
         "The rows are in `data/`, split as in the run."
         if data["rows_packed"]
@@ -320,7 +330,7 @@ the one that the training ran on, trains in the foreground, and compares the rew
 
 | | |
 |---|---|
-| Base model | {model["name"]}{f", commit {model['commit']}" if model["commit"] else ""} |
+{began}| Base model | {model["name"]}{f", commit {model['commit']}" if model["commit"] else ""} |
 | Data | {", ".join(one["source"] for one in data["sources"])}: {data["train"]} rows, {data["holdout"]} held out |
 | Prepared rows, SHA-256 | `{data["sha256"]}` |
 | Reward | {", ".join(f"{part['label'] or part['name']} × {part['weight']:g}" for part in about["reward"]["parts"])} |

@@ -95,6 +95,45 @@ def test_what_cannot_be_continued_is_refused_before_the_start(services: Services
     assert start.find("whole", home).folder == whole.model
 
 
+def test_a_run_that_another_needs_is_not_deleted(services: Services, home: Home) -> None:
+    """Until the other has copied what it needs, which it has once it has ended."""
+    trained(services, home, "a")
+    services.runs.start(going_on("a"), session_id="b")
+    with pytest.raises(Conflict, match="in use by the run"):
+        services.runs.delete("a")
+    services.runs.stop("b")
+    services.runs.delete("a")
+
+
+def test_chats_load_what_a_run_has_trained_and_began_with(services: Services, home: Home) -> None:
+    """A whole model alone; an adapter on the run's own base model if it has one."""
+    whole = trained(services, home, "whole", adapter="none")
+    run = trained(services, home, "a", continue_from="whole")
+    weights(run.base / "model.safetensors")
+    write_json(run.base / "config.json", {})
+    write_json(run.start_facts, {"own_base": True})
+    resolve = services.models.resolve
+    assert resolve("session:whole") == {"kind": "transformers", "base": str(whole.model), "adapter": None}
+    assert resolve("session:a") == {"kind": "transformers", "base": str(run.base), "adapter": str(run.adapter)}
+    assert resolve("session:a@start") == {"kind": "transformers", "base": str(run.base), "adapter": None}
+    with pytest.raises(InvalidInput, match="base model that only its run has"):
+        services.exports.create("a", "adapter")
+    with pytest.raises(InvalidInput, match="there is no adapter"):
+        services.exports.create("whole", "adapter_gguf")
+    (run.base / "config.json").unlink()
+    with pytest.raises(Damaged, match="base model is missing"):
+        resolve("session:a")
+
+
+def test_the_export_page_of_a_whole_model_offers_no_adapter(browser: Browser, services: Services, home: Home) -> None:
+    """It says why, and calls the safetensors format a whole model."""
+    trained(services, home, "whole", adapter="none")
+    page = browser.get("/exports?session_id=whole").text
+    assert "there is no adapter" in page
+    assert 'data-testid="format-adapter"' not in page
+    assert "Whole model" in page
+
+
 def save(browser: Browser, **form: str) -> None:
     assert browser.post("/new/model", form={"action": "save", **form}).status_code < 400
 
