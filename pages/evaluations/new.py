@@ -13,11 +13,13 @@ from core.job_dir import JobDir
 from core.methods import Need, method_of
 from core.model import DEMO_MODEL
 from core.statistics import fewest_changes, smallest_share
+from core.weights import START
 from pages.models.playground import ModelGroup, ModelOption, model_groups, other_of
 from pages.rewards.bench import reward_choices
 from services.container import Services
 from services.evaluations.request import Request
 from services.forms.fields import whole_number
+from services.models.models import TrainedModel
 from services.wizard.dataset_form import ready_mapping
 from services.words import file_facts
 
@@ -139,14 +141,20 @@ def detectable(limit: str) -> str:
 
 
 def _first_choice(services: Services, session_id: str, model: str) -> list[str]:
-    """A run's base and trained model; with ``model``, the run's trained model and that one."""
+    """The model that a run started from and its trained model; with ``model``, the run's trained model and that one."""
     trained = services.models.trained()
     found = [item for item in trained if session_id in {"", item.session_id}]
     # A newer crashed run may also have a trained model, but is rarely what the user wants to measure.
     run = next((item for item in found if item.status == JobState.COMPLETED), found[0] if found else None)
-    first = (run.model_path if model else run.base) if run else DEMO_MODEL
+    first = (run.model_path if model else _begun(services, run)) if run else DEMO_MODEL
     second = model or (run.model_path if run else "")
     return [first, second if second != first else "", *[""] * (SLOTS - 2)]
+
+
+def _begun(services: Services, run: TrainedModel) -> str:
+    """The base model, or the earlier run's result that it went on from."""
+    went_on = (services.runs.config(run.session_id).get("model") or {}).get("continue_from")
+    return f"{run.model_path}@{START}" if went_on else run.base
 
 
 def _has_reward(services: Services, session_id: str) -> bool:

@@ -98,7 +98,6 @@ def _resume(run: RunView, found: RunVerdict) -> Iterator[RunAction]:
 
 
 def _with_model(run: RunView, found: RunVerdict) -> Iterator[RunAction]:
-    yield _post(run, "continue", "Continue training", "circle-plus")
     for key, title, icon, place, action in (
         ("go-export", "Export", "package", "/exports", Action.EXPORT),
         ("go-test", "Chat with the model", "message-square", "/playground", Action.NONE),
@@ -107,6 +106,7 @@ def _with_model(run: RunView, found: RunVerdict) -> Iterator[RunAction]:
         first = action is found.action and action is not Action.NONE
         words = "Evaluate on more questions" if first and action is Action.EVALUATE else title
         yield RunAction(key, words, f"{place}?session_id={run.session_id}", icon=icon, primary=first)
+    yield _post(run, "continue", "Continue training", "circle-plus")
 
 
 def _post(

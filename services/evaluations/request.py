@@ -20,6 +20,7 @@ from core.job_dir import JobDir, whole_lines
 from core.methods import Need, method
 from core.rewards import maximum, resolve
 from core.settings import Home
+from core.weights import START
 from services.forms.labels import plain_name
 from services.jobs.database import Database
 from services.jobs.kinds import KINDS
@@ -137,7 +138,9 @@ class Specifier:
             return plain_name(path, self._home)
         job_id, _, detail = rest.replace("@", "/").partition("/")
         job = self._database.job(check_id(job_id), name)
-        return f"{job.name} ({f'step {detail}' if name is JobKind.TRAIN else detail})" if detail else job.name
+        if name is JobKind.TRAIN and detail:
+            detail = "at its start" if detail == START else f"step {detail}"
+        return f"{job.name} ({detail})" if detail else job.name
 
     def _run(self, request: Request) -> RunConfig | None:
         """The run whose prompts or settings are used: the named one, else the first trained model's."""

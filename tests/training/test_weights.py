@@ -22,7 +22,7 @@ from core.training.models import load
 from core.training.rollouts.generate import Sampling, TransformersEngine
 from core.weights import published, start_of, trained_by
 from tests.training.test_method_contract import settings
-from tests.training.worker_runs import SFT, TINY, changed, make_run, rows, work, work_until
+from tests.training.worker_runs import LLAMA, SFT, TINY, changed, make_run, rows, work, work_until
 
 pytestmark = [pytest.mark.training, pytest.mark.usefixtures("own_signals")]
 
@@ -181,3 +181,20 @@ def answers(earlier: JobDir, run: JobDir, home: Home) -> list[str]:
 
 def third(found: list[dict[str, Any]]) -> bool:
     return any(row["phase"] == "training" and row["step"] >= 3 for row in found)
+
+
+@pytest.mark.parametrize("way", ["same adapter", "merged, fresh adapter"])
+def test_a_check_before_training_begins_there_too(
+    way: str, adapted: JobDir, models: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With llama.cpp, which passes its check on the earlier adapter and on a merged base; copies are removed."""
+    values = GOES_ON[way][1]
+    config = changed(LLAMA, model__continue_from="adapted", **values)
+    probe = make_run(models, f"probe-on-{way.replace(' ', '-')}", config)
+    content = {**probe.whole_config(), "kind": "probe", "prompts": 2, "samples": 4}
+    write_json(probe.config, content)
+    assert work(probe, monkeypatch, models) == JobState.COMPLETED, probe.read_status()
+    status = probe.read_status()
+    assert status is not None
+    assert not [note for note in status.notes if "transformers" in note]
+    assert not any(path.exists() for path in (probe.start, probe.base, probe.start_facts))
