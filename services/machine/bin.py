@@ -204,10 +204,13 @@ class Bin:
         return Entry(id=folder.name, kind="unknown", file=folder.name, name=folder.name, deleted_at="")
 
 
-def size_of(path: Path) -> int:
+def size_of(path: Path, *, copied: bool = False) -> int:
     """Bytes of a file or of all files in a folder, without links and unreadable files.
 
-    A file with several names, such as a checkpoint's weights that are also the run's latest, counts once.
+    Args:
+        path: The file or folder.
+        copied: Whether to count what a copy would take: a file with several names, such as a checkpoint's weights that
+            are also the run's latest, counts once, but a copy has each of them.
     """
     total, waiting = 0, [path]
     seen: set[tuple[int, int]] = set()
@@ -222,7 +225,7 @@ def size_of(path: Path) -> int:
                 found = one.stat()
                 place = (found.st_dev, found.st_ino)
                 total += found.st_size if place not in seen else 0
-                seen |= {place} if found.st_nlink > 1 else set()
+                seen |= {place} if found.st_nlink > 1 and not copied else set()
         except OSError:
             continue
     return total

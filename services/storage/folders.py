@@ -190,7 +190,7 @@ def planned(home: Home, name: str, to: str | None) -> Move:
         raise Conflict(f"{link} is there already.")
     if source == link:
         Bin(home).keep_beside(link)
-    tag, whole = new_id(), size_of(source)
+    tag, whole = new_id(), size_of(source, copied=True)
     staged = target.with_name(f".{target.name}.moving-{tag}")
     if source.stat().st_dev != staged.parent.stat().st_dev:
         free = shutil.disk_usage(staged.parent).free
