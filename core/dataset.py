@@ -20,7 +20,7 @@ class Shape(StrEnum):
     PAIRS = "pairs"
     """``chosen`` and ``rejected``: a better and a worse answer; ``response`` is the better one."""
     RATINGS = "ratings"
-    """``response`` and ``label``: an answer, and whether it is good."""
+    """``response`` and ``label``: an answer, and whether it is good. ``rated`` is the answer with its reasoning."""
 
     @classmethod
     def of(cls, mapping: Mapping[str, Any]) -> Shape:

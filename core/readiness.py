@@ -21,6 +21,7 @@ from core.config import (
     SourceFields,
     adapter_fields,
 )
+from core.dataset import Shape
 from core.device_checks import device_checks
 from core.errors import InvalidInput
 from core.learning_rate import ModelFacts
@@ -279,7 +280,10 @@ def _without_answers(dataset: DatasetSection) -> list[str]:
     return [
         f"{path}.response_field"
         for path, source in sources.items()
-        if not source.response_field and not source.text_field and not source.source.startswith("generated:")
+        if not source.response_field
+        and not source.text_field
+        and source.shape is not Shape.PAIRS
+        and not source.source.startswith("generated:")
     ]
 
 

@@ -30,7 +30,10 @@ def preference(raw: Mapping[str, Any], dataset: SourceFields) -> Row:
             "rejected": full_answer(raw.get(dataset.rejected_field)),
         }
     if dataset.shape is Shape.RATINGS:
-        return {"label": rating(raw.get(dataset.label_field))}
+        return {
+            "label": rating(raw.get(dataset.label_field)),
+            "rated": full_answer(raw.get(dataset.response_field)),
+        }
     return {}
 
 

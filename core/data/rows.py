@@ -61,7 +61,7 @@ def map_row(raw: Mapping[str, Any], dataset: SourceFields, *, whole: bool = Fals
     text, or the answer contains reasoning, ``full_response`` keeps the reasoning for the warm-up.
 
     Pairs also have ``chosen`` and ``rejected``, both as text with their reasoning; the reference is the better one.
-    Ratings have ``label``: true, false, or None if it is unreadable.
+    Ratings have ``label``: true, false, or None if it is unreadable; and ``rated``: the answer with its reasoning.
     """
     answer_column = dataset.chosen_field if dataset.shape is Shape.PAIRS else dataset.response_field
     mapped = {dataset.instruction_field, answer_column}
@@ -72,6 +72,7 @@ def map_row(raw: Mapping[str, Any], dataset: SourceFields, *, whole: bool = Fals
     if dataset.text_field:
         row.pop(dataset.text_field, None)
         return row | {"instruction": "", "response": text_of(raw.get(dataset.text_field))}
+    row.pop("rated", None)  # it would make a pair look like a rating
     asked, said = _asked(raw, row, dataset)
     row["instruction"] = _question(raw, dataset, asked.question.strip())
     asked = asked.asking(row["instruction"]) if dataset.instruction_template else asked

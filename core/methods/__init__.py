@@ -8,12 +8,13 @@ from typing import Any
 from core.errors import InvalidInput
 from core.methods.dpo import DPO
 from core.methods.grpo import GRPO
+from core.methods.kto import KTO
 from core.methods.method import Method, Need
 from core.methods.sft import SFT
 
 __all__ = ["DEFAULT", "METHODS", "Method", "Need", "method", "method_of"]
 
-METHODS: tuple[Method, ...] = (GRPO, SFT, DPO)
+METHODS: tuple[Method, ...] = (GRPO, SFT, DPO, KTO)
 DEFAULT = GRPO.key
 """The method of configurations that name none, as in the first version."""
 

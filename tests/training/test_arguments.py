@@ -38,6 +38,7 @@ from core.training.evaluation.best import Best
 from core.training.evaluation.held_out import Evaluation
 from core.training.methods import trainer_of
 from core.training.methods.dpo import dpo_arguments
+from core.training.methods.kto import kto_arguments
 from core.training.methods.sft import sft_arguments
 from core.training.models import load
 from core.training.rollouts.engine import without_llama
@@ -74,6 +75,10 @@ def dpo(name: str) -> Observe:
     return lambda config: dpo_arguments(config, CPU, Path("/tmp/run"))[name]
 
 
+def kto(name: str) -> Observe:
+    return lambda config: kto_arguments(config, CPU, Path("/tmp/run"))[name]
+
+
 LINEAR = [f"model.layers.0.{part}" for part in ("self_attn.q_proj", "self_attn.k_proj", "mlp.up_proj")]
 
 
@@ -96,7 +101,7 @@ def asked(config: RunConfig) -> Any:
 def sides(config: RunConfig) -> Any:
     """The answers of a pair, or the rating of an answer."""
     (row,), left_out = map_rows([{**ROW, "worse": "six", "good": 1}], config.dataset)
-    return {name: row.get(name) for name in ("response", "chosen", "rejected", "label")}, left_out
+    return {name: row.get(name) for name in ("response", "chosen", "rejected", "label", "rated")}, left_out
 
 
 def spoken(config: RunConfig) -> Any:
@@ -259,6 +264,7 @@ def mixed(**first: Any) -> dict[str, Any]:
 
 MIX = {"dataset": mixed()}
 PAIRED = {"dataset__chosen_field": "alternative", "dataset__rejected_field": "worse"}
+RATED = {"method": "kto", "dataset__label_field": "good"}
 HUB_MIX = {"dataset": mixed(source="someone/rows")}
 GYM_MIX = {"dataset": mixed(source="generated:reasoning-gym", tasks=[{"name": "chain_sum"}, {"name": "leg_counting"}])}
 
@@ -403,6 +409,10 @@ FIELDS: dict[str, Entry] = {
     "grpo.dynamic_sampling": ({}, True, lambda config: fast_arguments(config, CPU)),
     "grpo.mask_truncated_completions": ({}, True, grpo("mask_truncated_completions")),
     "dpo.beta": ({"method": "dpo", **PAIRED}, 0.5, dpo("beta")),
+    "kto.loss_type": (RATED, "apo_zero_unpaired", kto("loss_type")),
+    "kto.beta": (RATED, 0.5, kto("beta")),
+    "kto.desirable_weight": (RATED, 2.0, kto("desirable_weight")),
+    "kto.undesirable_weight": (RATED, 2.0, kto("undesirable_weight")),
     "sft.loss_type": (SFT, "dft", sft("loss_type")),
     "sft.neftune_noise_alpha": (SFT, 5.0, sft("neftune_noise_alpha")),
     "sft.packing": (SFT, True, lambda config: config.own(SftSection).packing),  # read by train(); see test_packing

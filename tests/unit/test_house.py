@@ -80,6 +80,7 @@ BUILT_ELSEWHERE = {
 """Pages whose module is not pages/<noun>/<verb>.py, and where it is."""
 HELPERS_OF_METHODS = {
     "core/methods/method.py": "the type",
+    "core/training/methods/answers.py": "rated answers in tokens, and their order",
     "core/training/methods/examples.py": "rows with a reference answer as training examples",
     "core/training/methods/loop.py": "the plain loop",
     "core/training/methods/packing.py": "several rows in one sequence",

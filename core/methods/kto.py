@@ -1,0 +1,220 @@
+"""KTO: the model learns from single answers that were rated good or bad."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field
+
+from core.dataset import Shape
+from core.methods.method import JobType, Method, Need, Phase
+from core.methods.sft import SFT
+from core.metric import Chart
+from core.metric import Section as ChartSection
+from core.plan import Plan, Situation, by_passes
+from core.section import Section, usual
+
+if TYPE_CHECKING:
+    from core.config import RunConfig
+
+MOST_BALANCED = 4 / 3
+"""Upper bound of the good answers' total weight divided by that of the bad ones; 1 is the lower one.
+
+Equation 8 of the KTO paper (https://arxiv.org/abs/2402.01306), which TRL repeats.
+"""
+
+
+# fmt: off
+class KtoSection(Section):
+    """What KTO alone has."""
+
+    loss_type: Literal["kto", "apo_zero_unpaired"] = Field("kto", title="Loss", description="KTO compares each answer with how much the model has drifted on other answers of the batch. APO-zero does not; it suits good answers that are better than what the model writes itself.")
+    beta: float = Field(0.1, gt=0, le=10, title="Beta", description="How closely the model stays to how it was at the start. Lower lets it change more.", json_schema_extra=usual(0.01, 0.5))
+    desirable_weight: float = Field(1.0, gt=0, le=1000, title="Weight of good answers", description="Multiplies the loss of good answers. Raise it if there are fewer good answers than bad ones.")
+    undesirable_weight: float = Field(1.0, gt=0, le=1000, title="Weight of bad answers", description="Multiplies the loss of bad answers. Raise it if there are fewer bad answers than good ones.")
+# fmt: on
+
+
+def rows_a_step(config: RunConfig) -> int:
+    """A rated answer for each place of the step; a pair fills two."""
+    places = config.training.batch_size * config.training.gradient_accumulation_steps
+    return -(-places // 2) if config.dataset.shape is Shape.PAIRS else places
+
+
+def cross_checks(config: RunConfig) -> list[tuple[str, str]]:
+    """One answer cannot be compared with others."""
+    if config.training.batch_size > 1:
+        return []
+    words = "KTO compares the answers of a batch with each other; use at least 2, and fewer accumulation steps"
+    return [("training.batch_size", words)]
+
+
+def balancing_weights(good: int, bad: int) -> tuple[float, float]:
+    """(desirable_weight, undesirable_weight) that give both kinds about the same total weight; one of them is 1.
+
+    Args:
+        good, bad: Answers of each kind, at least one.
+
+    >>> balancing_weights(300, 100), balancing_weights(50, 200), balancing_weights(100, 90)
+    ((1.0, 3.0), (4.0, 1.0), (1.0, 1.0))
+    """
+    if balanced(good, bad):
+        return 1.0, 1.0
+    # Rounded so that the ratio stays within the bounds: the weight of the good answers up, that of the bad ones down.
+    if good > bad:
+        return 1.0, max(_rounded(good / bad, up=False), 1.0)
+    return _rounded(bad / good, up=True), 1.0
+
+
+def balanced(good_weight: float, bad_weight: float) -> bool:
+    """Whether the total weight of the good answers is 1 to 4/3 times that of the bad ones."""
+    return bad_weight * 0.999 <= good_weight <= bad_weight * MOST_BALANCED * 1.001
+
+
+def _rounded(factor: float, *, up: bool) -> float:
+    """To two decimals."""
+    hundredths = factor * 100
+    return (-(-hundredths // 1) if up else hundredths // 1) / 100
+
+
+def suggest(source: str, on_gpu: bool) -> dict[str, dict[str, Any]]:
+    """Sections that suit a dataset's source and this machine: on a CPU a step should take seconds."""
+    if on_gpu:
+        training: dict[str, Any] = {
+            "max_steps": 300,
+            "batch_size": 8,
+            "gradient_accumulation_steps": 2,
+            "learning_rate": 1e-5,
+            "max_sequence_length": 2048,
+            "optim": "adamw_8bit",
+            "gradient_checkpointing": True,
+        }
+        return {"training": training, "kto": {}, "evaluation": {}}
+    training = {
+        "max_steps": 40,
+        "batch_size": 4,
+        "gradient_accumulation_steps": 2,
+        "learning_rate": 5e-5,
+        "max_sequence_length": 512,
+        "save_steps": 10,
+    }
+    return {"training": training, "kto": {}, "evaluation": {}}
+
+
+def plans(situation: Situation) -> tuple[Plan, ...]:
+    """By passes over the rows."""
+    return by_passes(situation, suggest(situation.source, situation.on_gpu)["training"])
+
+
+def variant(section: Mapping[str, Any]) -> str:
+    """The loss decides."""
+    return "APO-zero (unpaired)" if section.get("loss_type") == "apo_zero_unpaired" else "KTO"
+
+
+def facts(config: RunConfig) -> Sequence[tuple[str, Any]]:
+    """For the model card."""
+    section = config.own(KtoSection)
+    return (
+        ("Loss", KTO.choices["loss_type"][section.loss_type]),
+        ("Beta", section.beta),
+        ("Weight of good answers", section.desirable_weight),
+        ("Weight of bad answers", section.undesirable_weight),
+    )
+
+
+READS: dict[str, dict[str, Any]] = {
+    "loss": {
+        "text": "From 0 to 1, times the weights: low if good answers have become more likely and bad ones less "
+        "likely. It starts at 0.5.",
+    },
+    "preference_accuracy": {
+        "plain": "Good answers ranked above bad ones",
+        "text": "Every good held-out answer is compared with every bad one (of pairs, only with its own): the share of "
+        "comparisons in which the good answer has the higher implicit reward. A tie counts as half, so a model that "
+        "has learned nothing is at 50%. It is measured on held-out answers only.",
+        "chart": Chart(
+            ChartSection.LEARNING, "Higher is better; 50% is chance. Points are held-out answers.", wide=True,
+            whole=True,
+        ),
+    },
+    "reward_margin": {
+        "plain": "How clearly good answers are preferred",
+        "text": "The mean implicit reward of good answers minus that of bad ones: how much more likely training has "
+        "made the one than the other, compared with the model at the start. A step whose batches have one kind of "
+        "answer only has no margin.",
+        "chart": Chart(ChartSection.LEARNING, "Higher is better. Points are held-out answers."),
+    },
+    "reward_chosen": {
+        "term": "reward of good answers",
+        "plain": "How much more likely good answers have become",
+        "chart": Chart(ChartSection.LEARNING, "Good answers should rise, or at least not fall; bad ones should fall."),
+    },
+    "reward_rejected": {
+        "term": "reward of bad answers",
+        "plain": "How much more likely bad answers have become",
+    },
+    "logps_chosen": {
+        "term": "log-probability of good answers",
+        "plain": "How likely the model finds good answers",
+    },
+    "logps_rejected": {
+        "term": "log-probability of bad answers",
+        "plain": "How likely the model finds bad answers",
+    },
+    "kl": {
+        "plain": "Drift on answers to other questions",
+        "text": "How much more likely the model finds an answer that belongs to another question than it did at the "
+        "start, summed over the answer's tokens and not below 0. KTO's estimate of how far the model has drifted as a "
+        "whole: the reward of an answer counts only as far as it differs from this.",
+        "healthy": "compare it with the rewards divided by beta: drift above them means that all answers are moving, "
+        "not only the good ones",
+        "ranges": (),
+        "chart": Chart(
+            ChartSection.HEALTH, "KTO's estimate of the drift, per answer. Points are held-out answers."
+        ),
+    },
+}  # fmt: skip
+"""Metrics that mean something else than with pairs or in GRPO."""
+
+KTO = Method(
+    key="kto",
+    title="Learning from ratings",
+    term="KTO",
+    sentence="The model learns from single answers that were rated good or bad (Kahneman-Tversky optimization).",
+    given="Answers with thumbs up or down",
+    section=KtoSection,
+    section_name="kto",
+    section_title="KTO",
+    shows=SFT.shows,
+    columns=("instruction", "response", "label"),
+    shapes=(Shape.RATINGS, Shape.PAIRS),
+    job_type=JobType.DPO,
+    needs=(Need.REFERENCE_MODEL,),
+    phases=(Phase("training", "Training"), Phase("evaluation", "Held-out answers", "evaluation.holdout_fraction")),
+    metrics=(
+        "loss",
+        "preference_accuracy",
+        "reward_margin",
+        "reward_chosen",
+        "reward_rejected",
+        "logps_chosen",
+        "logps_rejected",
+        "kl",
+        "entropy",
+        "epoch",
+        "grad_norm",
+        "learning_rate",
+        "step_time",
+        "samples",
+    ),
+    rows_a_step=rows_a_step,
+    cross_checks=cross_checks,
+    suggest=suggest,
+    plans=plans,
+    variant=variant,
+    facts=facts,
+    tags=("kto",),
+    choices={"loss_type": {"kto": "KTO", "apo_zero_unpaired": "APO-zero, unpaired"}},
+    reads=READS,
+)
