@@ -28,6 +28,7 @@ from core.learning_rate import ModelFacts
 from core.methods import Method, Need, method
 from core.model import Device
 from core.pace import Tokens, rows_a_step
+from core.preferences import Preferences, concerns_of
 from core.section import range_words, usual_range
 from core.statistics import fewest_changes, smallest_share
 
@@ -143,6 +144,7 @@ class RowFacts:
             leaves no room for any.
         long_examples: Rows whose question and reference together have more tokens than the longest text.
         longest_example: Tokens of the longest one.
+        long_example: The question of the first one.
         proposed: (max_sequence_length, max_new_tokens) that leave nearly all rows whole.
         usual: Their usual lengths.
         judged: Rows whose reference was given to the reward as an answer.
@@ -152,6 +154,7 @@ class RowFacts:
         missing: Columns that the reward needs and no row has.
         rows: All rows, if known.
         held_out: Rows that would be scored and not trained on, if known.
+        preferences: Counts over pairs and ratings, if the dataset has any.
     """
 
     seen: int
@@ -162,6 +165,7 @@ class RowFacts:
     long_prompts: int = 0
     long_examples: int = 0
     longest_example: int = 0
+    long_example: str = ""
     proposed: tuple[int, int] | None = None
     usual: Tokens | None = None
     judged: int = 0
@@ -171,6 +175,7 @@ class RowFacts:
     missing: tuple[str, ...] = ()
     rows: int | None = None
     held_out: int | None = None
+    preferences: Preferences | None = None
 
 
 @dataclass(frozen=True)
@@ -251,8 +256,8 @@ class _Found:
 def check(config: RunConfig, device: Device, facts: Facts) -> Readiness:
     """Everything known that prevents or argues against starting a valid configuration."""
     found = _Found(config, device, facts)
-    for rule, need in _RULES:
-        if need is None or need in found.method.needs:
+    for rule, wanted in _RULES:
+        if wanted is None or not {*found.method.needs, *found.method.shapes}.isdisjoint(wanted):
             rule(found)
     said = {problem.field for problem in found.problems}
     for remark in device_checks(config, device):
@@ -427,6 +432,7 @@ def _examples(found: _Found) -> None:
         "training.max_sequence_length",
         f"{rows.long_examples:,} of {_rows(rows, rows.measured, 'rows')} are longer than {longest} tokens, question "
         f"and answer together; the longest has {rows.longest_example:,}. "
+        + (f"The first one is '{rows.long_example}'. " if rows.long_example else "")
         + (
             "No question leaves room for an answer."
             if every
@@ -666,17 +672,26 @@ def _nothing_held_out(found: _Found) -> None:
         )  # fmt: skip
 
 
-_RULES: tuple[tuple[Callable[[_Found], None], Need | None], ...] = (
+def _preferences(found: _Found) -> None:
+    facts = found.facts.rows.preferences if found.facts.rows else None
+    if facts is None or found.blocked:
+        return
+    for one in (*concerns_of(facts), *found.method.row_concerns(found.config, facts)):
+        found.add(Severity(one.level), one.field, one.message, Fix(*one.fix) if one.fix else None)
+
+
+_RULES: tuple[tuple[Callable[[_Found], None], tuple[Need | Shape, ...] | None], ...] = (
     (_answer_column, None),
     (_plain_text, None),
     (_tags_without_use, None),
     (_usable, None),
-    (_columns, Need.REWARD),
-    (_readable, Need.REWARD),
-    (_loopholes, Need.REWARD),
-    (_references, Need.ROLLOUTS),
-    (_prompts, Need.ROLLOUTS),
+    (_columns, (Need.REWARD,)),
+    (_readable, (Need.REWARD,)),
+    (_loopholes, (Need.REWARD,)),
+    (_references, (Need.ROLLOUTS,)),
+    (_prompts, (Need.ROLLOUTS,)),
     (_examples, None),
+    (_preferences, (Shape.PAIRS, Shape.RATINGS)),
     (_adapter, None),
     (_model_type, None),
     (_passes, None),
@@ -688,7 +703,7 @@ _RULES: tuple[tuple[Callable[[_Found], None], Need | None], ...] = (
     (_rollouts_of_every_weight, Need.ROLLOUTS),
     (_held_out, None),
     (_nothing_held_out, None),
-    (_unchecked, Need.REWARD),
+    (_unchecked, (Need.REWARD,)),
     (_unusual, None),
 )
-"""In order of severity; a rule with a need is for methods that have it."""
+"""In order of severity; a rule with needs or shapes is for methods that have one of them."""

@@ -27,6 +27,16 @@ def reason(text: str) -> str:
     return whole(text if len(text) <= LONGEST_REASON else text[: LONGEST_REASON - 1] + "…")
 
 
+def excerpt(text: str) -> str:
+    """A text on one line, truncated to 60 characters.
+
+    >>> excerpt("two\\n lines"), len(excerpt("x" * 99))
+    ('two lines', 60)
+    """
+    text = " ".join(text.split())
+    return text if len(text) <= 60 else f"{text[:59]}…"
+
+
 def json_line(data: Any, **options: Any) -> bytes:
     """One line of a ``.jsonl`` file. Lone surrogates in it are replaced; ``options`` are those of ``json.dumps``."""
     return json.dumps(data, ensure_ascii=False, **options).encode("utf-8", "replace") + b"\n"

@@ -37,6 +37,7 @@ class SourceFields(Section):
     response_field: str = Field("answer", title="Answer column", description="Column with the correct answers: what rewards compare with, or what the model learns to say.")
     chosen_field: str = Field("", title="Better answer column", description="Column with the better of two answers, for learning from pairs. It then is the answer column too.")
     rejected_field: str = Field("", title="Worse answer column", description="Column with the worse of the two answers.")
+    winner_field: str = Field("", title="Winner column", description="Column that says which of two answers is better: a or b, model_a or model_b. The two answer columns above then hold answer A and answer B. Ties are left out.")
     label_field: str = Field("", title="Rating column", description="Column that says whether the answer in the answer column is good: true or false, 1 or 0, thumbs up or down.")
     text_field: str | None = Field(None, max_length=500, title="Text column", description="For plain text that the model should learn to continue, without a chat template. Every token is trained, and the end-of-sequence token is added. The question and answer columns are then not used.")
     instruction_template: str | None = Field(None, max_length=20_000, title="Question template", description="To build a question from several columns, write {column} for each, such as {context} followed by {question}. Leave empty to use the question column.")
@@ -114,6 +115,8 @@ def source_checks(source: SourceFields, path: str) -> list[tuple[str, str]]:
         problems.append((f"{path}.{lacking}", "pairs need both columns, the better and the worse answer"))
     if source.chosen_field and source.chosen_field == source.rejected_field:
         problems.append((f"{path}.rejected_field", "must be another column than the better answer's"))
+    if source.winner_field and source.shape is not Shape.PAIRS:
+        problems.append((f"{path}.winner_field", "needs the columns of both answers: name them in chosen_field and rejected_field"))
     if source.chosen_field and source.label_field:
         problems.append((f"{path}.label_field", "rows hold either pairs or single answers with a rating; leave one of them empty"))
     if source.source == "generated:reasoning-gym" and not source.tasks:

@@ -26,7 +26,7 @@ CARRIED = frozenset({"grpo", "pre_training"})
 LATER = {
     "": ("method",),
     "model": ("adapter", "continue_from", "merge_first", "lora_preset", "use_dora"),
-    "dataset": ("chosen_field", "rejected_field", "label_field", "text_field"),
+    "dataset": ("chosen_field", "rejected_field", "winner_field", "label_field", "text_field"),
     "training": ("train_on",),
     "sft": ("packing",),
     "evaluation": ("early_stop", "keep_best"),

@@ -8,6 +8,7 @@ from typing import Any
 from core.config import DatasetSection
 from core.data.chat_template import Cut
 from core.data.prompts import warm_up_target
+from core.dataset import Shape
 from core.reward import THOUGHTS
 
 
@@ -20,15 +21,19 @@ def warm_up_parts(
     return cut.parts(warm_up_target(marked, dataset, opened))
 
 
-def learned(row: Mapping[str, Any], dataset: DatasetSection, columns: Collection[str]) -> tuple[str, ...]:
-    """The texts that a method learns from a row: both answers of a pair, or the warm-up's target.
+def learned(row: Mapping[str, Any], dataset: DatasetSection, shapes: Collection[Shape]) -> tuple[str, ...]:
+    """The texts that a method learns from a row: both answers of a pair, a rated answer, or the warm-up's target.
 
     Args:
         row: A mapped row.
-        columns: Those that the method learns from, see :class:`core.methods.Method`.
+        dataset: Its section.
+        shapes: Those that the method takes, see :class:`core.methods.Method`.
     """
-    both = tuple(str(row[name]) for name in ("chosen", "rejected") if name in columns and name in row)
-    return both or (warm_up_target(row, dataset),)
+    if Shape.RATINGS in shapes and "rated" in row:
+        return (str(row["rated"]),)
+    if Shape.PAIRS in shapes and "rejected" in row:
+        return str(row["chosen"]), str(row["rejected"])
+    return (warm_up_target(row, dataset),)
 
 
 def answer_parts(answer: str, opened: str, control: Collection[str]) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Preferences in rows: pairs of a better and a worse answer, and answers with a rating."""
+"""Preferences in rows: pairs of a better and a worse answer, two answers with a winner, and answers with a rating."""
 
 from __future__ import annotations
 
@@ -15,20 +15,32 @@ NO_ANSWER = "the answer is empty"
 NO_REJECTED = "the worse answer is empty"
 NO_RATING = "the rating is neither good nor bad"
 SAME = "both answers are the same"
+TIE = "neither answer is better"
+NO_WINNER = "the winner column does not say which answer is better"
 GOOD = frozenset({"true", "1", "yes", "good", "like", "up", "thumbs-up", "positive", "desirable", "chosen", "👍"})
 BAD = frozenset(
     {"false", "0", "-1", "no", "bad", "dislike", "down", "thumbs-down", "negative", "undesirable", "rejected", "👎"}
 )
 """Ratings of an answer, in lower case and with hyphens between words."""
+FIRST, SECOND, EQUAL = "first", "second", "equal"
+_NAMES = {FIRST: ("a", "first", "left"), SECOND: ("b", "second", "right")}
+WINNERS = {
+    **{name: side for side, names in _NAMES.items() for name in names},
+    **{
+        f"{what}-{names[0]}": side
+        for side, names in _NAMES.items()
+        for what in ("model", "response", "answer", "assistant", "completion")
+    },
+    **dict.fromkeys(("tie", "tie-(bothbad)", "both-bad", "bothbad", "both", "neither", "none", "equal", "same"), EQUAL),
+}
+"""Which of two answers is better, written like the ratings. Numbers are not here: some datasets count from 0."""
 
 
 def preference(raw: Mapping[str, Any], dataset: SourceFields) -> Row:
     """What a pair or a rating has besides the reference."""
     if dataset.shape is Shape.PAIRS:
-        return {
-            "chosen": full_answer(raw.get(dataset.chosen_field)),
-            "rejected": full_answer(raw.get(dataset.rejected_field)),
-        }
+        better, worse = pair_columns(raw, dataset)
+        return {"chosen": full_answer(raw.get(better)), "rejected": full_answer(raw.get(worse))}
     if dataset.shape is Shape.RATINGS:
         return {
             "label": rating(raw.get(dataset.label_field)),
@@ -62,12 +74,37 @@ def rating(cell: Any) -> bool | None:
     >>> rating(1), rating("False"), rating(" thumbs up "), rating(0.5)
     (True, False, True, None)
     """
-    text = "-".join(text_of(cell).casefold().replace("_", " ").split())
+    text = _plain(cell)
     return True if text in GOOD else False if text in BAD else None
 
 
-def unusable_pair(row: Row) -> str | None:
+def pair_columns(raw: Mapping[str, Any], dataset: SourceFields) -> tuple[str, str]:
+    """The columns of a row's better and worse answer. Without a winner, as they are named."""
+    named = (dataset.chosen_field, dataset.rejected_field)
+    second = bool(dataset.winner_field) and winner(raw.get(dataset.winner_field), dataset) == SECOND
+    return (named[1], named[0]) if second else named
+
+
+def winner(cell: Any, dataset: SourceFields) -> str | None:
+    """Which answer is better: :data:`FIRST`, :data:`SECOND`, :data:`EQUAL`, or None if the cell does not say.
+
+    A cell may also name one of the two columns.
+    """
+    text = _plain(cell)
+    columns = {_plain(dataset.chosen_field): FIRST, _plain(dataset.rejected_field): SECOND}
+    return columns.get(text) or WINNERS.get(text)
+
+
+def _plain(cell: Any) -> str:
+    return "-".join(text_of(cell).casefold().replace("_", " ").split())
+
+
+def unusable_pair(row: Row, dataset: SourceFields) -> str | None:
     """Why a pair cannot be learned from, or None."""
+    if dataset.winner_field:
+        better = winner(row.get(dataset.winner_field), dataset)
+        if better not in {FIRST, SECOND}:
+            return TIE if better == EQUAL else NO_WINNER
     if not row["chosen"]:
         return NO_ANSWER
     if not row["rejected"]:

@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from core.data.lengths import Histogram
+from core.preferences import Preferences
 
 
 class Removed(BaseModel):
@@ -49,4 +50,5 @@ class Report(BaseModel):
     sha256: str
     unparseable: int
     lengths: Measured | None
+    preferences: Preferences | None = None
     config: Asked

@@ -25,7 +25,7 @@ from core.data.conversation import (
 )
 from core.data.extract import Extraction
 from core.data.names import CHOICES, folded
-from core.data.preferences import NO_ANSWER, NO_RATING, preference, unusable_pair
+from core.data.preferences import NO_ANSWER, NO_RATING, pair_columns, preference, unusable_pair
 from core.dataset import Row, Shape
 from core.errors import InvalidInput
 from core.reward import THOUGHTS
@@ -63,7 +63,7 @@ def map_row(raw: Mapping[str, Any], dataset: SourceFields, *, whole: bool = Fals
     Pairs also have ``chosen`` and ``rejected``, both as text with their reasoning; the reference is the better one.
     Ratings have ``label``: true, false, or None if it is unreadable; and ``rated``: the answer with its reasoning.
     """
-    answer_column = dataset.chosen_field if dataset.shape is Shape.PAIRS else dataset.response_field
+    answer_column = pair_columns(raw, dataset)[0] if dataset.shape is Shape.PAIRS else dataset.response_field
     mapped = {dataset.instruction_field, answer_column}
     row = {name: value for name, value in raw.items() if name not in mapped}
     row |= {name: raw.get(column) for name, column in dataset.columns.items()}
@@ -207,7 +207,8 @@ def check_columns(columns: Iterable[str], dataset: SourceFields) -> None:
     """
     known = list(columns)
     # Pairs have their answers in columns of their own.
-    answers = ("chosen_field", "rejected_field") if dataset.shape is Shape.PAIRS else ("response_field", "label_field")
+    pairs = ("chosen_field", "rejected_field", "winner_field")
+    answers = pairs if dataset.shape is Shape.PAIRS else ("response_field", "label_field")
     used = ("text_field",) if dataset.text_field else ("instruction_field", *answers)
     wanted = [(field, getattr(dataset, field)) for field in used]
     for field, name in [*wanted, *((f"columns.{name}", column) for name, column in dataset.columns.items())]:
@@ -269,7 +270,7 @@ def _unusable(row: Row, dataset: SourceFields, whole: bool) -> str | None:
     if not row["instruction"]:
         return NO_QUESTION
     if dataset.shape is Shape.PAIRS:
-        return unusable_pair(row)
+        return unusable_pair(row, dataset)
     if dataset.shape is Shape.RATINGS and row["label"] is None:
         return NO_RATING
     if whole and talk is not None:

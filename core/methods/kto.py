@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
@@ -13,11 +14,14 @@ from core.methods.sft import SFT
 from core.metric import Chart
 from core.metric import Section as ChartSection
 from core.plan import Plan, Situation, by_passes
+from core.preferences import Concern, Preferences
 from core.section import Section, usual
 
 if TYPE_CHECKING:
     from core.config import RunConfig
 
+LARGEST_BATCH = 32
+"""Batches above this size are not suggested: they may not fit into memory."""
 MOST_BALANCED = 4 / 3
 """Upper bound of the good answers' total weight divided by that of the bad ones; 1 is the lower one.
 
@@ -48,6 +52,56 @@ def cross_checks(config: RunConfig) -> list[tuple[str, str]]:
         return []
     words = "KTO compares the answers of a batch with each other; use at least 2, and fewer accumulation steps"
     return [("training.batch_size", words)]
+
+
+def row_concerns(config: RunConfig, facts: Preferences) -> list[Concern]:
+    """What the numbers of good and bad answers mean for weights and batch."""
+    good, bad = facts.good + facts.pairs, facts.bad + facts.pairs
+    if not good or not bad:
+        return []
+    return [*_weights(config.own(KtoSection), facts, good, bad), *_batches(config, facts, good, bad)]
+
+
+def _weights(section: KtoSection, facts: Preferences, good: int, bad: int) -> Iterator[Concern]:
+    if balanced(section.desirable_weight * good, section.undesirable_weight * bad):
+        return
+    desirable, undesirable = balancing_weights(good, bad)
+    path = "kto.desirable_weight" if undesirable == 1 and desirable != 1 else "kto.undesirable_weight"
+    values = {"kto.desirable_weight": desirable, "kto.undesirable_weight": undesirable}
+    yield Concern(
+        "warns", path,
+        f"Of {facts.rows('answers', good + bad)}, {good:,} are good and {bad:,} are bad. With weights of "
+        f"{section.desirable_weight:g} and {section.undesirable_weight:g}, the good ones count "
+        f"{section.desirable_weight * good / (section.undesirable_weight * bad):.3g} times as much as the bad ones; "
+        "1 to 1.33 times is right. "
+        f"Weights of {desirable:g} and {undesirable:g} balance them.",
+        max(good, bad) / (good + bad),
+        (f"Set the weights to {desirable:g} and {undesirable:g}", values),
+    )  # fmt: skip
+
+
+def _batches(config: RunConfig, facts: Preferences, good: int, bad: int) -> Iterator[Concern]:
+    """Remark on batches that cannot all have both kinds."""
+    rare, share = min(("good", good), ("bad", bad), key=lambda kind: kind[1])[0], min(good, bad) / (good + bad)
+    batch, accumulated = config.training.batch_size, config.training.gradient_accumulation_steps
+    if batch * share >= 1:
+        return
+    needed = math.ceil(1 / share)
+    fix = None
+    if needed <= LARGEST_BATCH:
+        values = {
+            "training.batch_size": needed,
+            "training.gradient_accumulation_steps": max(1, round(batch * accumulated / needed)),
+        }
+        fix = (f"Set the batch size to {needed}", values)
+    yield Concern(
+        "note", "training.batch_size",
+        f"Only {share:.1%} of {facts.rows('answers', good + bad)} are {rare}, so with a batch size of {batch} some "
+        f"batches have none of them. Their steps show no reward margin, and the drift is estimated from one kind. Add "
+        f"{rare} answers, or use batches of at least {needed}.",
+        1 - share,
+        fix,
+    )  # fmt: skip
 
 
 def balancing_weights(good: int, bad: int) -> tuple[float, float]:
@@ -210,6 +264,7 @@ KTO = Method(
     ),
     rows_a_step=rows_a_step,
     cross_checks=cross_checks,
+    row_concerns=row_concerns,
     suggest=suggest,
     plans=plans,
     variant=variant,

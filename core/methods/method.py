@@ -12,6 +12,7 @@ from core.learning_rate import ModelFacts, Rates
 from core.metric import Metric
 from core.metrics import METRICS
 from core.plan import Plan, Situation
+from core.preferences import Concern, Preferences
 from core.section import Section
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ ONE_ANSWER = frozenset({Shape.EXAMPLES, Shape.RATINGS})
 FOR_SHAPES = {
     "dataset.chosen_field": frozenset({Shape.PAIRS}),
     "dataset.rejected_field": frozenset({Shape.PAIRS}),
+    "dataset.winner_field": frozenset({Shape.PAIRS}),
     "dataset.label_field": frozenset({Shape.RATINGS}),
     "dataset.response_field": ONE_ANSWER,
     "dataset.extraction": ONE_ANSWER,
@@ -120,6 +122,7 @@ class Method:
         packs: Whether several rows share one sequence, so that a step takes more rows than that.
         cross_checks: Combinations of settings that cannot work on any device, as (field path, what would be right).
         remarks: Remarks on the settings for a device.
+        row_concerns: What speaks against learning with these settings from pairs or ratings with such counts.
         rates: Its usual learning rates.
         suggest: Sections that suit a dataset's source and this machine: ``suggest(source, on_gpu)``. A learning rate
             only if another one than that of ``rates`` was measured to suit LoRA there.
@@ -159,6 +162,7 @@ class Method:
     remarks: Callable[[RunConfig, Device], list[Note]] = lambda config, device: []
     rates: Rates
     suits: Callable[[RunConfig, str], list[Note]] = lambda config, model_type: []
+    row_concerns: Callable[[RunConfig, Preferences], Sequence[Concern]] = lambda config, facts: ()
     suggest: Callable[[str, bool], dict[str, dict[str, Any]]]
     plans: Callable[[Situation], tuple[Plan, ...]] = lambda situation: ()
     variant: Callable[[Mapping[str, Any]], str]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from core.methods import method_of
+from core.preferences import Preferences, concerns_of
 from services.forms.fields import field_title
 
 MANY = 0.05
@@ -96,6 +97,10 @@ def _concerns(data: Mapping[str, Any]) -> Iterator[Concern]:
     if count := data.get("refused"):
         words = f"The chat template cannot show {_rows(count)}, so they are skipped. Choose another chat template."
         yield Concern("refused", words, count / max(used, 1))
+    if counted := data.get("preferences"):
+        # Rows that are left out follow, as in every report.
+        for one in concerns_of(Preferences(**counted | {"left_out": {}})):
+            yield Concern("preferences", one.message, one.share)
     for reason, count in data["left_out"].items():
         share = count / max(data["read"], 1)
         if share > MANY:

@@ -12,6 +12,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterable
 from contextlib import suppress
+from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,7 @@ def prepare(
     """
     from core.config import parse
     from core.data.pipeline import prepare_rows
+    from core.data.preference_facts import preferences_of
     from core.job_dir import write_json
     from core.methods import Need, method
     from core.rewards import decided, markers_of
@@ -63,6 +65,7 @@ def prepare(
     parses = earns_with_reference(complete.reward, markers_of(complete.dataset)) if scored else lambda row: True
     found = prepare_rows(complete, Home(Path(root)), parses)
     rows = [*found.train, *found.holdout, *found.test]
+    counted = preferences_of(rows, complete.dataset, found.left_out)
     say(f"Counting tokens in {min(len(rows), MOST_MEASURED):,} rows")
     report = {
         "read": found.read,
@@ -75,6 +78,7 @@ def prepare(
         "sha256": found.sha256,
         "decided": decided(complete.reward, [*found.train, *found.holdout]),
         "unparseable": sum(not parses(row) for row in rows),
+        "preferences": asdict(counted) if counted else None,
         **(_lengths(rows[:MOST_MEASURED], complete, Path(tokenizer)) if tokenizer else {"lengths": None}),
     }
     if folder:
@@ -106,7 +110,7 @@ def _lengths(rows: list[dict[str, Any]], config: Any, folder: Path) -> dict[str,
     for row in rows:
         with suppress(InvalidInput):
             shown.append(chat_template.show(prompts.conversation(row, config.dataset), template, special, control))
-            answers.append(learned(row, config.dataset, chosen.columns))
+            answers.append(learned(row, config.dataset, chosen.shapes))
     if not shown:
         return {"lengths": None, "refused": len(rows)}
 

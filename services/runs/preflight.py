@@ -20,6 +20,7 @@ import core.start
 from core.config import DatasetSection, RewardSection, RunConfig
 from core.data import lengths, sources
 from core.data.answers import learned
+from core.data.preference_facts import preferences_of
 from core.data.prompts import conversation
 from core.data.rows import map_rows, split_rows
 from core.dataset import Row
@@ -28,10 +29,12 @@ from core.job_dir import read_json
 from core.methods import Need, method
 from core.model import DEMO_MODEL, local_folder
 from core.pace import Tokens
+from core.preferences import Preferences
 from core.readiness import Download, Facts, Readiness, RowFacts, Severity, check
 from core.rewards import CATALOGUE, markers_of
 from core.rewards.selfcheck import earns_with_reference
 from core.settings import Home
+from core.text import excerpt
 from services.datasets.datasets import at_hand
 from services.datasets.library import Library
 from services.datasets.prompts import token_counts
@@ -156,7 +159,7 @@ class Preflight:
 
     def _rows(self, config: RunConfig, without: frozenset[str]) -> tuple[RowFacts | None, tuple[str, str] | None]:
         try:
-            mapped, total = self._mapped(config.dataset)
+            mapped, left_out, total = self._mapped(config.dataset)
         except InvalidInput as error:
             return None, (error.field or "dataset.source", error.message)
         except TunesmithError:
@@ -165,22 +168,23 @@ class Preflight:
             return self._reported(config), None
         whole = total is not None and total <= SAMPLE
         facts: dict[str, Any] = {"seen": len(mapped), "whole": whole, "rows": total}
+        facts["preferences"] = preferences_of(mapped, config.dataset, left_out, whole=whole)
         if "model" not in without:
             facts |= self._lengths(config, mapped)
         if "reward" not in without:
             facts |= self._readable(config, mapped)
         return RowFacts(**facts, held_out=_held_out(config, mapped, total, whole)), None
 
-    def _mapped(self, dataset: DatasetSection) -> tuple[list[Row], int | None]:
-        """Local rows, and the total number; empty if they would have to be fetched."""
+    def _mapped(self, dataset: DatasetSection) -> tuple[list[Row], dict[str, int], int | None]:
+        """Local rows, how many are left out by reason, and the total number; empty if they would have to be fetched."""
 
-        def read() -> tuple[list[Row], int | None]:
+        def read() -> tuple[list[Row], dict[str, int], int | None]:
             if not at_hand(dataset):
                 raw = self._bench.known_rows(dataset)
-                return (map_rows(raw, dataset)[0] if raw else []), None
+                return (*(map_rows(raw, dataset) if raw else ([], {})), None)
             raw, _, total = sources.peek(dataset, self._home, SAMPLE)
             most = dataset.max_samples
-            return map_rows(raw, dataset)[0], min(total, most) if total is not None and most else total
+            return (*map_rows(raw, dataset), min(total, most) if total is not None and most else total)
 
         if at_hand(dataset):
             return self._once(("rows", dataset.model_dump_json()), read)
@@ -204,18 +208,20 @@ class Preflight:
                 "proposed": (found["max_sequence_length"], found["max_new_tokens"]),
                 "usual": Tokens(found["prompt"]["median"], found["reference"]["median"]),
             }
+        if counted := report.get("preferences"):
+            facts["preferences"] = Preferences(**counted)
         return RowFacts(**facts, judged=used, unreadable=report["unparseable"]) if used else None
 
     def _lengths(self, config: RunConfig, mapped: list[Row]) -> dict[str, Any]:
         folder = self._model_folder(config)
         if folder is None or not (folder / "tokenizer.json").is_file():
             return {}
-        dataset, training, columns = config.dataset, config.training, method(config.method).columns
+        dataset, training, chosen = config.dataset, config.training, method(config.method)
 
         def count() -> tuple[list[int], list[int]] | None:
             # The chat template adds tokens; without it the count is slightly too low, never too high.
             prompts = tuple(conversation(row, dataset).text for row in mapped)
-            targets = [learned(row, dataset, columns) for row in mapped]
+            targets = [learned(row, dataset, chosen.shapes) for row in mapped]
             texts = tuple(text for answers in targets for text in answers)
             counts, why = token_counts(folder / "tokenizer.json", prompts + texts)
             if why:
@@ -225,20 +231,23 @@ class Preflight:
             # Of a pair, the longer answer: it decides whether the row fits.
             return known[: len(mapped)], [max(islice(rest, len(answers))) for answers in targets]
 
-        measured = self._once(("tokens", str(folder), dataset.model_dump_json(), columns, len(mapped)), count)
+        shapes = [str(shape) for shape in chosen.shapes]
+        measured = self._once(("tokens", str(folder), dataset.model_dump_json(), shapes, len(mapped)), count)
         if measured is None:
             return {}
         prompts, references = measured
-        writes = Need.ROLLOUTS in method(config.method).needs
+        writes = Need.ROLLOUTS in chosen.needs
         longest = training.max_sequence_length - (training.max_new_tokens if writes else 1)
         whole = [prompt + reference for prompt, reference in zip(prompts, references, strict=True)]
+        cut = [row for row, tokens in zip(mapped, whole, strict=True) if tokens > training.max_sequence_length]
         return {
             "measured": len(mapped),
             "long_references": sum(tokens > training.max_new_tokens for tokens in references),
             "longest_reference": max(references),
             # With whole conversations, earlier messages may be trained and fit.
             "long_prompts": 0 if config.trains_conversations else sum(tokens > longest for tokens in prompts),
-            "long_examples": sum(tokens > training.max_sequence_length for tokens in whole),
+            "long_examples": len(cut),
+            "long_example": excerpt(str(cut[0]["instruction"])) if cut else "",
             "longest_example": max(whole),
             "proposed": lengths.propose(prompts, references),
             "usual": Tokens(fmean(prompts), fmean(references)),
@@ -266,7 +275,7 @@ class Preflight:
                     break
             found: dict[str, Any] = {"judged": judged, "unreadable": len(failed)}
             if failed:
-                found["example"] = _excerpt(str(failed[0]["response"]))
+                found["example"] = excerpt(str(failed[0]["response"]))
                 found["suggestion"] = self._suggestion(config)
             return found
 
@@ -370,8 +379,3 @@ def _held_out(config: RunConfig, mapped: list[Row], total: int | None, whole: bo
     if whole:
         return len(split_rows(mapped, evaluation, config.training.seed).holdout)
     return min(evaluation.max_rows, round(total * evaluation.holdout_fraction))
-
-
-def _excerpt(text: str) -> str:
-    text = " ".join(text.split())
-    return text if len(text) <= 60 else f"{text[:59]}…"

@@ -100,7 +100,7 @@ def asked(config: RunConfig) -> Any:
 
 def sides(config: RunConfig) -> Any:
     """The answers of a pair, or the rating of an answer."""
-    (row,), left_out = map_rows([{**ROW, "worse": "six", "good": 1}], config.dataset)
+    (row,), left_out = map_rows([{**ROW, "worse": "six", "good": 1, "winner": "b"}], config.dataset)
     return {name: row.get(name) for name in ("response", "chosen", "rejected", "label", "rated")}, left_out
 
 
@@ -319,6 +319,7 @@ FIELDS: dict[str, Entry] = {
     "dataset.response_field": ({}, "alternative", asked),
     "dataset.chosen_field": (PAIRED, "question", sides),
     "dataset.rejected_field": (PAIRED, "question", sides),
+    "dataset.winner_field": (PAIRED, "winner", sides),
     "dataset.label_field": ({}, "good", sides),
     "dataset.text_field": ({}, "answer", asked),
     "dataset.max_samples": ({}, 5, loaded_rows),
@@ -352,6 +353,11 @@ FIELDS: dict[str, Entry] = {
     "dataset.mix.response_field": (MIX, mixed(response_field="question"), prepared),
     "dataset.mix.chosen_field": (MIX, mixed(chosen_field="question", rejected_field="answer"), prepared),
     "dataset.mix.rejected_field": (MIX, mixed(chosen_field="answer", rejected_field="question"), prepared),
+    "dataset.mix.winner_field": (
+        {"dataset": mixed(chosen_field="question", rejected_field="answer")},
+        mixed(chosen_field="question", rejected_field="answer", winner_field="answer"),
+        unusable,
+    ),
     "dataset.mix.label_field": (MIX, mixed(label_field="question"), unusable),
     "dataset.mix.text_field": (MIX, mixed(text_field="answer"), prepared),
     "dataset.mix.instruction_template": (MIX, mixed(instruction_template="Now: {question}"), prepared),

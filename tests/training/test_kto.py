@@ -115,8 +115,12 @@ def test_the_rows_are_those_of_a_bare_script(
         processing_class=loaded.tokenizer,
     )
     log = trainer.log
-    # TRL adds its own numbers to the same dictionary.
-    monkeypatch.setattr(trainer, "log", lambda logs, *rest: (log(logs, *rest), seen.append(logs)))
+
+    def noted(logs: dict[str, float], *rest: Any) -> None:
+        log(logs, *rest)  # it adds its own numbers to the dictionary
+        seen.append(logs)
+
+    monkeypatch.setattr(trainer, "log", noted)
     trainer.train()
     theirs = [logs for logs in seen if "loss" in logs]
     names = {"loss": "loss", "rewards/margins": "reward_margin", "rewards/chosen": "reward_chosen"}
