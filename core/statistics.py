@@ -222,19 +222,6 @@ def fewest_changes(level: float = LEVEL) -> int:
     return math.ceil(1 + math.log2(1 / (1 - level)) - ROUNDING)
 
 
-def share_interval(count: int, of: int, *, level: float = LEVEL) -> tuple[float, float]:
-    """The exact interval (Clopper and Pearson) of a share that was counted.
-
-    >>> tuple(round(bound, 3) for bound in share_interval(9, 10))
-    (0.555, 0.997)
-    """
-    from scipy.special import betaincinv
-
-    outside = (1 - level) / 2
-    low = float(betaincinv(count, of - count + 1, outside)) if count else 0.0
-    return low, float(betaincinv(count + 1, of - count, 1 - outside)) if count < of else 1.0
-
-
 def student(probability: float, freedom: int) -> float:
     """A quantile of Student's t distribution."""
     from scipy.special import stdtrit

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field
 
 from core.dataset import Shape
+from core.methods.dpo import ACCURACY
 from core.methods.method import JobType, Method, Need, Phase
 from core.methods.sft import SFT
 from core.metric import Chart
@@ -184,14 +185,15 @@ READS: dict[str, dict[str, Any]] = {
     },
     "preference_accuracy": {
         "plain": "Good answers ranked above bad ones",
-        "text": "Every good held-out answer is compared with every bad one (of pairs, only with its own): the share of "
-        "comparisons in which the good answer has the higher implicit reward. A tie counts as half, so a model that "
-        "has learned nothing is at 50%. It is measured on held-out answers only.",
+        "text": "Held-out answers are compared two by two, a good one with a bad one (of a pair, with its own): the "
+        "share of comparisons in which the good answer has the higher implicit reward. A tie counts as half, so a "
+        "model that has learned nothing is at 50%. It is measured on held-out answers only.",
         "chart": Chart(
             ChartSection.LEARNING, "Higher is better; 50% is chance. Points are held-out answers.", wide=True,
             whole=True,
         ),
     },
+    "samples": {"plain": "Comparisons of held-out answers"},
     "reward_margin": {
         "plain": "How clearly good answers are preferred",
         "text": "The mean implicit reward of good answers minus that of bad ones: how much more likely training has "
@@ -248,7 +250,7 @@ KTO = Method(
     phases=(Phase("training", "Training"), Phase("evaluation", "Held-out answers", "evaluation.holdout_fraction")),
     metrics=(
         "loss",
-        "preference_accuracy",
+        *ACCURACY,
         "reward_margin",
         "reward_chosen",
         "reward_rejected",

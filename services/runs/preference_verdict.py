@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from core.dataset import Shape
 from core.job import JobPhase, JobState
 from core.job_rows import measure
 from core.statistics import decimals
@@ -139,7 +138,8 @@ class ByPreference(ByLoss):
         return found.lost or found.high < CHANCE
 
     def _noun(self) -> str:
-        return "pairs" if Shape.PAIRS in self.method.shapes[:1] else "rows"
+        # Single ratings are compared two by two as well, a good answer with a bad one.
+        return "pairs"
 
     def _right(self, found: Preferred) -> str:
         """'right on 46 of 50 held-out pairs (92%, 95% interval 81% to 97%)'."""

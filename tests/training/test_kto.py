@@ -26,7 +26,7 @@ from core.training.method_rows import Item, prepare
 from core.training.methods import answers as answers_module
 from core.training.methods.answers import Answer, MixedOrder, both_kinds, rated
 from core.training.methods.examples import end_of_turn
-from core.training.methods.kto import Measured, kto_arguments, ranked, summed_up
+from core.training.methods.kto import Measured, comparisons, kto_arguments, summed_up
 from core.training.methods.trl import EpochSampler
 from core.training.models.load import load_for_training
 from tests.training.worker_runs import SFT, changed, made_dataset, make_run, rows, work
@@ -160,9 +160,10 @@ def test_held_out_answers_are_ranked_and_their_loss_is_trls(models: Home, monkey
     assert work(run, monkeypatch, models) == JobState.COMPLETED
     first, *_, last = rows(run, "evaluation")
     assert (first["preference_accuracy"], first["reward_margin"], first["kl"], first["loss"]) == (0.5, 0, 0, 0.5)
-    assert first["samples"] == 2 * len(json_lines(run.prepared / "holdout.jsonl"))
+    assert first["samples"] == len(json_lines(run.prepared / "holdout.jsonl"))
     assert last["preference_accuracy"] > 0.9
     assert last["reward_margin"] == pytest.approx(last["reward_chosen"] - last["reward_rejected"])
+    assert last["accuracy_change"] > 0.4
     assert last["loss"] < 0.4
 
 
@@ -179,20 +180,18 @@ def test_the_loss_follows_from_rewards_drift_and_weights() -> None:
     assert row["loss"] == pytest.approx((2 * good + bad) / 2)
     assert (row["kl"], row["reward_chosen"], row["reward_rejected"]) == (1.5, 1.5, -0.5)
     assert summed_up([answer(True, single(), 1.0, -4.0)], section)["kl"] == 0
-    assert not {"reward_margin", "preference_accuracy", "reward_rejected"} & summed_up(seen[:1], section).keys()
+    assert not {"reward_margin", "reward_rejected"} & summed_up(seen[:1], section).keys()
 
 
-def test_pairs_are_compared_with_each_other_and_ratings_with_all() -> None:
-    """A tie is half."""
-    first, second = ({"instruction": "q", "chosen": "a", "rejected": "b"} for _ in range(2))
-    one, two = Item(first, "", [1]), Item(second, "", [1])
-    pairs = [answer(True, one, 1.0), answer(False, one, 0.0), answer(True, two, 5.0), answer(False, two, 4.0)]
-    assert ranked(pairs) == 1.0
-    ratings = [
-        answer(good, single(), change) for good, change in ((True, 1.0), (False, 0.0), (True, 5.0), (False, 4.0))
-    ]
-    assert ranked(ratings) == 0.75
-    assert ranked([answer(True, one, 1.0), answer(False, one, 1.0)]) == 0.5
+def test_held_out_answers_are_compared_two_by_two() -> None:
+    """A pair with itself, single ratings in their order; a tie is half, and what is left over is not compared."""
+    first, second = (Item({"instruction": "q", "chosen": "a", "rejected": "b"}, "", [1]) for _ in range(2))
+    pairs = [answer(True, first, 1.0), answer(False, first, 0.0), answer(True, second, 4.0), answer(False, second, 5.0)]
+    assert comparisons(pairs) == [1.0, 0.0]
+    rated = [answer(True, single(), change) for change in (1.0, 5.0, 9.0)]
+    rated[1:1] = [answer(False, single(), change) for change in (2.0, 5.0)]
+    assert comparisons(rated) == [0.0, 0.5]
+    assert comparisons(rated[:1]) == []
 
 
 def test_held_out_answers_of_both_kinds_are_measured() -> None:

@@ -27,6 +27,7 @@ from core.config import RunConfig
 from core.methods.kto import KtoSection
 from core.model import Device
 from core.training.arguments import known_to, trainer_arguments
+from core.training.evaluation.outcomes import Outcomes, outcome
 from core.training.methods.answers import Answer, MixedOrder, held_out_answers, training_answers
 from core.training.methods.training_job import TrainingJob
 from core.training.methods.trl import EpochSampler, JobTrainer
@@ -124,6 +125,7 @@ class HeldOutAnswers:
 
     def __init__(self, job: TrainingJob, answers: list[Answer]) -> None:
         self.job, self.answers = job, answers
+        self.outcomes = Outcomes(job.run, job.config.training.seed)
 
     def __call__(self, when: str, step: int) -> bool:
         """Measure answer by answer, so that padding changes nothing, and report the means."""
@@ -135,7 +137,9 @@ class HeldOutAnswers:
                     return False
                 seen.append(self._measured(answer, other))
         row = summed_up(seen, self.job.config.own(KtoSection))
-        self.job.reporter.row("evaluation", step, {"when": when, **row})
+        compared = comparisons(seen)
+        preferred = self.outcomes.measured(when, step, compared) if compared else {"samples": 0}
+        self.job.reporter.row("evaluation", step, {"when": when, **row, **preferred})
         return True
 
     def _measured(self, answer: Answer, other: Answer) -> Measured:
@@ -188,24 +192,19 @@ def summed_up(seen: Sequence[Measured], section: KtoSection) -> dict[str, Any]:
             row[f"logps_{kind}"] = mean([one.logp for one in these])
     if {"reward_chosen", "reward_rejected"} <= row.keys():
         row["reward_margin"] = row["reward_chosen"] - row["reward_rejected"]
-        row["preference_accuracy"] = ranked(seen)
-    return {"loss": mean(losses), **row, "samples": len(seen)}
+    return {"loss": mean(losses), **row}
 
 
-def ranked(seen: Sequence[Measured]) -> float:
-    """The share of comparisons of a good with a bad answer in which the good one has the higher reward; a tie is half.
+def comparisons(seen: Sequence[Measured]) -> list[float]:
+    """Whether the good answer has the higher reward, for every good answer with a bad one of its own.
 
-    The answers of a pair are only compared with each other: whether an answer's probability changes a lot depends on
-    its question and length too. Single ratings leave no choice but to compare all, the area under the ROC curve.
+    The answers of a pair are compared with each other. Single ratings are compared two by two, in their order: so no
+    answer counts twice, and the exact interval of the share holds.
     """
-    good, bad = ([one for one in seen if one.answer.good is kind] for kind in (True, False))
-    wins = [
-        1.0 if one.change > other.change else 0.5 if one.change == other.change else 0.0
-        for one in good
-        for other in bad
-        if one.answer.item is other.answer.item or (one.answer.alone and other.answer.alone)
-    ]
-    return mean(wins)
+    singles = ([one for one in seen if one.answer.alone and one.answer.good is good] for good in (True, False))
+    pairs = [one for one in seen if not one.answer.alone]
+    both = [*zip(pairs[::2], pairs[1::2], strict=True), *zip(*singles, strict=False)]
+    return [outcome(good.change - bad.change) for good, bad in both]
 
 
 def mean(values: Sequence[float]) -> float:
