@@ -90,8 +90,8 @@ EXAMPLES = Rates.tenfold(2e-5, 5e-6, 5e-5)
 """SFT, and the warm-up before reinforcement learning. TRL's default; Tulu 3 used 5e-6 for 8B, and the cookbook's base
 rate is 5e-5. For LoRA: Unsloth's guide and TRL's page on PEFT use 2e-4, the cookbook 5e-4."""
 PAIRS = Rates.tenfold(1e-6, 5e-7, 5e-6)
-"""DPO. TRL's default, as in the paper; Zephyr used 5e-7. For LoRA: Zephyr's recipe uses 5e-6; runs of 40 steps on
-a CPU start with the upper end, 5e-5."""
+"""DPO and KTO. TRL's default for both, as in DPO's paper; Zephyr used 5e-7. For LoRA: Zephyr's recipe uses 5e-6; runs
+of 40 steps on a CPU start with the upper end, 5e-5."""
 
 
 def mistaken_for(rate: float, rates: Rates, adapter: str) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field
 
 from core.dataset import Shape
+from core.learning_rate import PAIRS
 from core.methods.dpo import ACCURACY
 from core.methods.method import JobType, Method, Need, Phase
 from core.methods.sft import SFT
@@ -140,7 +141,6 @@ def suggest(source: str, on_gpu: bool) -> dict[str, dict[str, Any]]:
             "max_steps": 300,
             "batch_size": 8,
             "gradient_accumulation_steps": 2,
-            "learning_rate": 1e-5,
             "max_sequence_length": 2048,
             "optim": "adamw_8bit",
             "gradient_checkpointing": True,
@@ -265,6 +265,7 @@ KTO = Method(
         "samples",
     ),
     rows_a_step=rows_a_step,
+    rates=PAIRS,
     cross_checks=cross_checks,
     row_concerns=row_concerns,
     suggest=suggest,
