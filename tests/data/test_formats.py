@@ -223,7 +223,8 @@ upload JSON, JSON Lines, CSV, TSV and Parquet, optionally compressed with gzip o
 are detected and shown. Each layout below gives the same rows, mapping and prompt in every one of these formats:
 {formats}.
 
-⏎ stands for a line break. Prompts are shown with the plain template and without a system prompt.
+⏎ stands for a line break. Prompts are shown with the plain template and without a system prompt. For pairs of answers
+and ratings, see [Pairs and ratings](datasets.md#pairs-and-ratings).
 """
 NASTY_INTRO = """
 ## Unusual and damaged files
