@@ -75,7 +75,7 @@ def _weights(section: KtoSection, facts: Preferences, good: int, bad: int) -> It
         f"Of {facts.rows('answers', good + bad)}, {good:,} are good and {bad:,} are bad. With weights of "
         f"{section.desirable_weight:g} and {section.undesirable_weight:g}, the good ones count "
         f"{section.desirable_weight * good / (section.undesirable_weight * bad):.3g} times as much as the bad ones; "
-        "1 to 1.33 times is right. "
+        "it should be 1 to 1.33 times. "
         f"Weights of {desirable:g} and {undesirable:g} balance them.",
         max(good, bad) / (good + bad),
         (f"Set the weights to {desirable:g} and {undesirable:g}", values),
@@ -99,8 +99,8 @@ def _batches(config: RunConfig, facts: Preferences, good: int, bad: int) -> Iter
     yield Concern(
         "note", "training.batch_size",
         f"Only {share:.1%} of {facts.rows('answers', good + bad)} are {rare}, so with a batch size of {batch} some "
-        f"batches have none of them. Their steps show no reward margin, and the drift is estimated from one kind. Add "
-        f"{rare} answers, or use batches of at least {needed}.",
+        "batches have none of them. Their drift is estimated from one kind, and a step in which all batches are like "
+        f"that shows no reward margin. Add {rare} answers, or use batches of at least {needed}.",
         1 - share,
         fix,
     )  # fmt: skip

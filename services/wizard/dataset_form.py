@@ -49,6 +49,7 @@ def ready_mapping(library: Library, source: str) -> dict[str, Any]:
         "response_field": "answer",
         "chosen_field": "",
         "rejected_field": "",
+        "winner_field": "",
         "label_field": "",
         "instruction_template": None,
         "extraction": "none",
