@@ -40,7 +40,9 @@ def preference(raw: Mapping[str, Any], dataset: SourceFields) -> Row:
     """What a pair or a rating has besides the reference."""
     if dataset.shape is Shape.PAIRS:
         better, worse = pair_columns(raw, dataset)
-        return {"chosen": full_answer(raw.get(better)), "rejected": full_answer(raw.get(worse))}
+        pair = {"chosen": full_answer(raw.get(better)), "rejected": full_answer(raw.get(worse))}
+        side = winner(raw.get(dataset.winner_field), dataset) if dataset.winner_field else FIRST
+        return pair if side in {FIRST, SECOND} else pair | {"unranked": TIE if side == EQUAL else NO_WINNER}
     if dataset.shape is Shape.RATINGS:
         return {
             "label": rating(raw.get(dataset.label_field)),
@@ -99,12 +101,10 @@ def _plain(cell: Any) -> str:
     return "-".join(text_of(cell).casefold().replace("_", " ").split())
 
 
-def unusable_pair(row: Row, dataset: SourceFields) -> str | None:
+def unusable_pair(row: Row) -> str | None:
     """Why a pair cannot be learned from, or None."""
-    if dataset.winner_field:
-        better = winner(row.get(dataset.winner_field), dataset)
-        if better not in {FIRST, SECOND}:
-            return TIE if better == EQUAL else NO_WINNER
+    if "unranked" in row:
+        return str(row["unranked"])
     if not row["chosen"]:
         return NO_ANSWER
     if not row["rejected"]:

@@ -61,6 +61,7 @@ def map_row(raw: Mapping[str, Any], dataset: SourceFields, *, whole: bool = Fals
     text, or the answer contains reasoning, ``full_response`` keeps the reasoning for the warm-up.
 
     Pairs also have ``chosen`` and ``rejected``, both as text with their reasoning; the reference is the better one.
+    ``unranked`` says why neither is better, where there is a winner column.
     Ratings have ``label``: true, false, or None if it is unreadable; and ``rated``: the answer with its reasoning.
     """
     answer_column = pair_columns(raw, dataset)[0] if dataset.shape is Shape.PAIRS else dataset.response_field
@@ -72,7 +73,8 @@ def map_row(raw: Mapping[str, Any], dataset: SourceFields, *, whole: bool = Fals
     if dataset.text_field:
         row.pop(dataset.text_field, None)
         return row | {"instruction": "", "response": text_of(raw.get(dataset.text_field))}
-    row.pop("rated", None)  # it would make a pair look like a rating
+    for name in ("rated", "unranked"):  # they say what was read, see below
+        row.pop(name, None)
     asked, said = _asked(raw, row, dataset)
     row["instruction"] = _question(raw, dataset, asked.question.strip())
     asked = asked.asking(row["instruction"]) if dataset.instruction_template else asked
@@ -270,7 +272,7 @@ def _unusable(row: Row, dataset: SourceFields, whole: bool) -> str | None:
     if not row["instruction"]:
         return NO_QUESTION
     if dataset.shape is Shape.PAIRS:
-        return unusable_pair(row, dataset)
+        return unusable_pair(row)
     if dataset.shape is Shape.RATINGS and row["label"] is None:
         return NO_RATING
     if whole and talk is not None:

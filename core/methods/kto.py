@@ -239,6 +239,7 @@ KTO = Method(
     term="KTO",
     sentence="The model learns from single answers that were rated good or bad (Kahneman-Tversky optimization).",
     given="Answers with thumbs up or down",
+    when="For single answers with a rating; it also learns from pairs.",
     section=KtoSection,
     section_name="kto",
     section_title="KTO",

@@ -40,7 +40,7 @@ def mapping_fields(fields: Sequence[FormField], columns: Sequence[str], *, any_m
     """
     named = [(field.path.rpartition(".")[2], field) for field in fields]
     apart = PREFERENCES if any_method else ()
-    optional = ("response_field", *apart)
+    optional = ("response_field", "winner_field", *apart)
     shown = {name: _column(name, field, columns, optional) for name, field in named if name in MAIN}
     main = tuple(field for name, field in shown.items() if name not in apart)
     more = tuple(field for name, field in named if name not in MAIN)

@@ -34,13 +34,14 @@ MAPPED = (
     "response_field",
     "chosen_field",
     "rejected_field",
+    "winner_field",
     "label_field",
     "instruction_template",
     "extraction",
     "extraction_pattern",
     "columns",
 )
-PREFERENCES = ("chosen_field", "rejected_field", "label_field")
+PREFERENCES = ("chosen_field", "rejected_field", "winner_field", "label_field")
 """Those of rows with pairs or ratings."""
 PREPARING = PROJECT / "services" / "datasets" / "preparation_child.py"
 PREPARE_SECONDS = 600.0
@@ -313,6 +314,7 @@ def detected_mapping(found: FieldGuess) -> dict[str, Any]:
         "response_field": found.response or "",
         "chosen_field": found.response if found.rejected and found.response else "",
         "rejected_field": found.rejected or "",
+        "winner_field": "",
         "label_field": found.label or "",
         "instruction_template": found.template,
         "extraction": found.extraction,

@@ -24,6 +24,7 @@ MAPPING = (
     "response_field",
     "chosen_field",
     "rejected_field",
+    "winner_field",
     "label_field",
     "extraction",
     "extraction_pattern",

@@ -29,6 +29,7 @@ const mapping = () => {
     response_field: read('response_field'),
     chosen_field: read('chosen_field'),
     rejected_field: read('rejected_field'),
+    winner_field: read('winner_field'),
     label_field: read('label_field'),
     columns: names(read('columns')),
     instruction_template: read('instruction_template') || null,
