@@ -21,8 +21,8 @@ ANCHORS: dict[str, tuple[str, ...]] = {"model": ("name",), "dataset": ("source",
 APART: dict[str, frozenset[str]] = {
     "model": frozenset(
         {
-            "adapter", "lora_rank", "lora_alpha", "lora_dropout", "lora_preset", "target_modules", "use_rslora", "use_dora",
-            "load_in_4bit", "dtype",
+            "adapter", "lora_rank", "lora_alpha", "lora_dropout", "lora_preset", "target_modules", "use_rslora",
+            "use_dora", "load_in_4bit", "dtype",
         }
     ),
     "dataset": frozenset(
