@@ -204,6 +204,26 @@ METRICS: tuple[Metric, ...] = (
         sources=("logps/rejected",),
     ),
     Metric(
+        "nll_loss", "loss of better answers", "How unlikely the model finds prompts and better answers",
+        "The part of ORPO's loss that teaches it to write the better answers: cross-entropy per token, in nats.",
+        unit=Unit.NATS, better=Better.LOWER,
+        chart=Chart(Section.LOSS, "Lower is better. Points are held-out pairs."),
+        line=Line("training", held_out=True), sources=("nll_loss",),
+    ),
+    Metric(
+        "log_odds_chosen", "log odds ratio", "How much likelier the better answer is than the worse one",
+        "The logarithm of the odds of the better answer divided by those of the worse one, per token. Above 0, the "
+        "better answer is the likelier one.",
+        better=Better.HIGHER, chart=Chart(Section.LOSS, "Higher is better. Points are held-out pairs."),
+        line=Line("training", held_out=True), sources=("log_odds_chosen",),
+    ),
+    Metric(
+        "log_odds_ratio", "odds ratio term", "The part of ORPO's loss that learns the preference",
+        "The logarithm of the sigmoid of the log odds ratio. It is below 0 and rises towards it; lambda times it is "
+        "subtracted from the loss.",
+        better=Better.HIGHER, sources=("log_odds_ratio",),
+    ),
+    Metric(
         "loss", "loss", "What training minimizes",
         "How unlikely the model finds the tokens it should write, on average (cross-entropy, in nats). "
         "In GRPO it stays near 0 and says nothing about progress; watch the reward instead.",

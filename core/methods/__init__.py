@@ -10,11 +10,12 @@ from core.methods.dpo import DPO
 from core.methods.grpo import GRPO
 from core.methods.kto import KTO
 from core.methods.method import Method, Need
+from core.methods.orpo import ORPO
 from core.methods.sft import SFT
 
 __all__ = ["DEFAULT", "METHODS", "Method", "Need", "method", "method_of"]
 
-METHODS: tuple[Method, ...] = (GRPO, SFT, DPO, KTO)
+METHODS: tuple[Method, ...] = (GRPO, SFT, DPO, ORPO, KTO)
 DEFAULT = GRPO.key
 """The method of configurations that name none, as in the first version."""
 

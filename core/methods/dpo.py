@@ -3,27 +3,81 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
 from core.dataset import Shape
 from core.learning_rate import PAIRS
-from core.methods.method import JobType, Method, Need, Phase
+from core.methods.method import JobType, Method, Need, Note, Phase
 from core.methods.sft import SFT, rows_a_step
 from core.plan import Plan, Situation, by_passes
 from core.section import Section, usual
 
 if TYPE_CHECKING:
     from core.config import RunConfig
+    from core.model import Device
+
+Loss = Literal[
+    "sigmoid", "hinge", "ipo", "exo_pair", "nca_pair", "robust", "bco_pair", "sppo_hard", "aot", "aot_unpaired",
+    "apo_zero", "apo_down", "discopop", "sigmoid_norm", "sft",
+]  # fmt: skip
+"""TRL's names."""
+SMOOTHED = ("robust", "exo_pair", "aot", "aot_unpaired")
+"""Losses that use the label smoothing."""
+LOSSES = {
+    "sigmoid": "Sigmoid: the original DPO",
+    "hinge": "Hinge: stops at a margin (SLiC)",
+    "ipo": "IPO: aims at a fixed margin",
+    "exo_pair": "EXO: reverse KL divergence",
+    "nca_pair": "NCA: keeps better answers likely",
+    "robust": "Robust DPO: for noisy labels",
+    "bco_pair": "BCO: each answer on its own",
+    "sppo_hard": "SPPO: fixed target for each answer",
+    "aot": "AOT: all pairs of a batch together",
+    "aot_unpaired": "AOT: better and worse answers of a batch, unpaired",
+    "apo_zero": "APO-zero: better answers become likelier",
+    "apo_down": "APO-down: both become less likely",
+    "discopop": "DiscoPOP: found by a language model",
+    "sigmoid_norm": "Sigmoid per token: length does not count",
+    "sft": "Cross-entropy: learns from better answers only",
+}
+"""Their labels on the form."""
 
 
 # fmt: off
 class DpoSection(Section):
     """What DPO alone has."""
 
+    loss_type: Loss = Field("sigmoid", title="Loss", description="How preferences become a loss. Keep the original unless you have a reason: Robust DPO if some pairs are the wrong way round, sigmoid per token if the model writes longer and longer answers.")
     beta: float = Field(0.1, gt=0, le=10, title="Beta", description="How closely the model stays to how it was at the start. Lower lets it change more.", json_schema_extra=usual(0.01, 0.5))
+    label_smoothing: float = Field(0.0, ge=0, lt=0.5, title="Label smoothing", description="For Robust DPO, the share of pairs that you expect to be the wrong way round. EXO needs a small value such as 0.001; AOT can use one too.", json_schema_extra=usual(0, 0.1))
+    sft_weight: float = Field(0.0, ge=0, le=10, title="Weight of the SFT loss", description="Adds the cross-entropy of the better answers to the loss (RPO). Above 0, it keeps better answers from becoming less likely.", json_schema_extra=usual(0, 1))
+    ld_alpha: float | None = Field(None, ge=0, le=1, title="Length desensitization (alpha)", description="Weight of the tokens by which one answer of a pair is longer than the other, so that length counts less (LD-DPO). 0 leaves them out; empty is the same as 1.")
 # fmt: on
+
+
+def cross_checks(config: RunConfig) -> list[tuple[str, str]]:
+    """EXO compares with the smoothed label, which must not be certain."""
+    section = config.own(DpoSection)
+    if section.loss_type == "exo_pair" and not section.label_smoothing:
+        return [("dpo.label_smoothing", "must be above 0 with the loss 'exo_pair'; 0.001 is usual")]
+    return []
+
+
+def remarks(config: RunConfig, device: Device) -> list[Note]:
+    """Settings that have no effect with the chosen loss."""
+    section = config.own(DpoSection)
+    unused = []
+    if section.label_smoothing and section.loss_type not in SMOOTHED:
+        unused.append(("label_smoothing", f"Only has an effect with the losses {', '.join(SMOOTHED)}."))
+    if section.loss_type == "robust" and not section.label_smoothing:
+        unused.append(("label_smoothing", "At 0, Robust DPO is the same as the original. 0.1 is usual."))
+    if section.loss_type == "sft":
+        message = "Has no effect with the loss 'sft', which learns from the better answers only."
+        names = ("beta", "sft_weight", "ld_alpha")
+        unused += [(name, message) for name in names if getattr(section, name) and name in section.model_fields_set]
+    return [Note(f"dpo.{name}", "note", message) for name, message in unused]
 
 
 def suggest(source: str, on_gpu: bool) -> dict[str, dict[str, Any]]:
@@ -43,7 +97,7 @@ def suggest(source: str, on_gpu: bool) -> dict[str, dict[str, Any]]:
         "batch_size": 4,
         "gradient_accumulation_steps": 2,
         "learning_rate": 5e-5,
-        "max_sequence_length": 512,
+        "max_sequence_length": 256 if source == "generated:preferences" else 512,
         "save_steps": 10,
     }
     return {"training": training, "dpo": {}, "evaluation": {}}
@@ -54,14 +108,29 @@ def plans(situation: Situation) -> tuple[Plan, ...]:
     return by_passes(situation, suggest(situation.source, situation.on_gpu)["training"])
 
 
+VARIANTS = {"ipo": "IPO", "robust": "Robust DPO"}
+"""Losses that have a usual name of their own."""
+
+
 def variant(section: Mapping[str, Any]) -> str:
-    """One name, whatever its settings."""
-    return "DPO"
+    """IPO and Robust DPO by their names; RPO is DPO with the SFT loss added."""
+    loss = section.get("loss_type", "sigmoid")
+    return "RPO" if loss == "sigmoid" and section.get("sft_weight") else VARIANTS.get(loss, "DPO")
 
 
 def facts(config: RunConfig) -> Sequence[tuple[str, Any]]:
     """For the model card."""
-    return (("Beta", config.own(DpoSection).beta),)
+    section = config.own(DpoSection)
+    further = (
+        ("Label smoothing", section.label_smoothing if section.loss_type in SMOOTHED else 0),
+        ("Weight of the SFT loss", section.sft_weight),
+        ("LD-DPO alpha", section.ld_alpha),
+    )
+    return (
+        ("Loss", LOSSES[section.loss_type]),
+        ("Beta", section.beta),
+        *((name, value) for name, value in further if value not in {None, 0}),
+    )
 
 
 ACCURACY = (
@@ -108,9 +177,12 @@ DPO = Method(
     ),
     rows_a_step=rows_a_step,
     rates=PAIRS,
+    cross_checks=cross_checks,
+    remarks=remarks,
     suggest=suggest,
     plans=plans,
     variant=variant,
     facts=facts,
     tags=("dpo",),
+    choices={"loss_type": LOSSES},
 )

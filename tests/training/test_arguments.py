@@ -39,6 +39,7 @@ from core.training.evaluation.held_out import Evaluation
 from core.training.methods import trainer_of
 from core.training.methods.dpo import dpo_arguments
 from core.training.methods.kto import kto_arguments
+from core.training.methods.orpo import orpo_arguments
 from core.training.methods.sft import sft_arguments
 from core.training.models import load
 from core.training.rollouts.engine import without_llama
@@ -77,6 +78,10 @@ def dpo(name: str) -> Observe:
 
 def kto(name: str) -> Observe:
     return lambda config: kto_arguments(config, CPU, Path("/tmp/run"))[name]
+
+
+def orpo(name: str) -> Observe:
+    return lambda config: orpo_arguments(config, CPU, Path("/tmp/run"))[name]
 
 
 LINEAR = [f"model.layers.0.{part}" for part in ("self_attn.q_proj", "self_attn.k_proj", "mlp.up_proj")]
@@ -291,6 +296,7 @@ DOUBLE = {"name": "numeric", "weight": 2.0}
 
 
 SFT = {"method": "sft"}
+DPO = {"method": "dpo", **PAIRED}
 Entry = tuple[dict[str, Any], Any, Observe | str]
 """Values set beforehand, the field's new value, and where the change must show."""
 
@@ -414,11 +420,16 @@ FIELDS: dict[str, Entry] = {
     "grpo.skip_constant_groups": ({}, False, lambda config: fast_arguments(config, CPU)),
     "grpo.dynamic_sampling": ({}, True, lambda config: fast_arguments(config, CPU)),
     "grpo.mask_truncated_completions": ({}, True, grpo("mask_truncated_completions")),
-    "dpo.beta": ({"method": "dpo", **PAIRED}, 0.5, dpo("beta")),
     "kto.loss_type": (RATED, "apo_zero_unpaired", kto("loss_type")),
     "kto.beta": (RATED, 0.5, kto("beta")),
     "kto.desirable_weight": (RATED, 2.0, kto("desirable_weight")),
     "kto.undesirable_weight": (RATED, 2.0, kto("undesirable_weight")),
+    "dpo.loss_type": (DPO, "ipo", dpo("loss_type")),
+    "dpo.beta": (DPO, 0.5, dpo("beta")),
+    "dpo.label_smoothing": (DPO, 0.1, dpo("label_smoothing")),
+    "dpo.sft_weight": (DPO, 0.2, dpo("loss_weights")),
+    "dpo.ld_alpha": (DPO, 0.5, dpo("ld_alpha")),
+    "orpo.beta": ({"method": "orpo", **PAIRED}, 0.5, orpo("beta")),
     "sft.loss_type": (SFT, "dft", sft("loss_type")),
     "sft.neftune_noise_alpha": (SFT, 5.0, sft("neftune_noise_alpha")),
     "sft.packing": (SFT, True, lambda config: config.own(SftSection).packing),  # read by train(); see test_packing

@@ -82,6 +82,7 @@ HELPERS_OF_METHODS = {
     "core/methods/method.py": "the type",
     "core/training/methods/answers.py": "rated answers in tokens, and their order",
     "core/training/methods/examples.py": "rows with a reference answer as training examples",
+    "core/training/methods/held_out_pairs.py": "the measure of methods that learn from pairs",
     "core/training/methods/loop.py": "the plain loop",
     "core/training/methods/packing.py": "several rows in one sequence",
     "core/training/methods/pairs.py": "pairs of a better and a worse answer in tokens",

@@ -33,10 +33,6 @@ class Pair:
     rejected: list[int]
     cut: bool
 
-    def row(self) -> dict[str, list[int]]:
-        """As TRL's trainers take tokenized pairs."""
-        return {"prompt_ids": self.item.prompt_ids, "chosen_ids": self.chosen, "rejected_ids": self.rejected}
-
 
 def training_pairs(job: TrainingJob) -> list[Pair]:
     """The pairs to train on, with notes on those that the length limit cut.

@@ -1,0 +1,130 @@
+"""ORPO: the model learns good answers, and to prefer them to worse ones, at the same time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field
+
+from core.dataset import Shape
+from core.methods.dpo import ACCURACY
+from core.methods.method import JobType, Method, Phase
+from core.methods.sft import SFT, rows_a_step
+from core.plan import Plan, Situation, by_passes
+from core.section import Section, usual
+
+if TYPE_CHECKING:
+    from core.config import RunConfig
+
+
+# fmt: off
+class OrpoSection(Section):
+    """What ORPO alone has."""
+
+    beta: float = Field(0.1, gt=0, le=10, title="Lambda (beta)", description="How much the preference counts beside learning to write the better answers. Higher moves the model away from the worse answers more strongly.", json_schema_extra=usual(0.1, 1))
+# fmt: on
+
+
+def suggest(source: str, on_gpu: bool) -> dict[str, dict[str, Any]]:
+    """Sections that suit a dataset's source and this machine.
+
+    The learning rate is ten times the paper's 8e-6, which is for training every weight.
+    """
+    training: dict[str, Any] = {"learning_rate": 8e-5}
+    if on_gpu:
+        training |= {
+            "max_steps": 300,
+            "batch_size": 4,
+            "gradient_accumulation_steps": 4,
+            "max_sequence_length": 2048,
+            "optim": "adamw_8bit",
+            "gradient_checkpointing": True,
+        }
+    else:
+        training |= {
+            "max_steps": 40,
+            "batch_size": 4,
+            "gradient_accumulation_steps": 2,
+            "max_sequence_length": 256 if source == "generated:preferences" else 512,
+            "save_steps": 10,
+        }
+    return {"training": training, "orpo": {}, "evaluation": {}}
+
+
+def plans(situation: Situation) -> tuple[Plan, ...]:
+    """By passes over the pairs."""
+    return by_passes(situation, suggest(situation.source, situation.on_gpu)["training"])
+
+
+def variant(section: Mapping[str, Any]) -> str:
+    """One name, whatever its settings."""
+    return "ORPO"
+
+
+def facts(config: RunConfig) -> Sequence[tuple[str, Any]]:
+    """For the model card."""
+    return (("Lambda", config.own(OrpoSection).beta),)
+
+
+_BETTER = "It compares how likely the model finds the two answers, per token, not with how it was at the start."
+
+ORPO = Method(
+    key="orpo",
+    title="Learning from preferences and examples at once",
+    term="ORPO",
+    sentence="The model learns to write the better answers and to avoid the worse ones, in one training "
+    "(odds ratio preference optimization).",
+    given="Pairs of a better and a worse answer, and no fine-tuning before",
+    section=OrpoSection,
+    section_name="orpo",
+    section_title="ORPO",
+    shows=SFT.shows,
+    columns=("instruction", "chosen", "rejected"),
+    shapes=(Shape.PAIRS,),
+    job_type=JobType.DPO,
+    needs=(),
+    phases=(Phase("training", "Training"), Phase("evaluation", "Held-out pairs", "evaluation.holdout_fraction")),
+    metrics=(
+        "loss",
+        *ACCURACY,
+        "nll_loss",
+        "log_odds_chosen",
+        "log_odds_ratio",
+        "reward_margin",
+        "reward_chosen",
+        "reward_rejected",
+        "logps_chosen",
+        "logps_rejected",
+        "epoch",
+        "grad_norm",
+        "learning_rate",
+        "step_time",
+        "samples",
+    ),
+    rows_a_step=rows_a_step,
+    suggest=suggest,
+    plans=plans,
+    variant=variant,
+    facts=facts,
+    tags=("orpo",),
+    reads={
+        "preference_accuracy": {
+            "text": f"The share of pairs in which the better answer is the more likely one. {_BETTER}",
+        },
+        "reward_margin": {
+            "plain": "How much likelier the better answer is",
+            "text": "The log-probability per token of the better answer minus that of the worse one, times lambda. "
+            f"{_BETTER}",
+        },
+        "reward_chosen": {
+            "plain": "How likely better answers are",
+            "text": f"The log-probability per token of the better answer, times lambda. {_BETTER}",
+        },
+        "reward_rejected": {"plain": "How likely worse answers are"},
+        "logps_chosen": {
+            "text": "The mean over an answer's tokens of their log-probabilities, on average over the answers of a "
+            "step.",
+        },
+    },
+)
