@@ -66,18 +66,22 @@ def cross_checks(config: RunConfig) -> list[tuple[str, str]]:
 
 
 def remarks(config: RunConfig, device: Device) -> list[Note]:
-    """Settings that have no effect with the chosen loss."""
+    """Settings that have no effect with the chosen loss, and a loss that may learn the opposite."""
     section = config.own(DpoSection)
-    unused = []
+    found = []
     if section.label_smoothing and section.loss_type not in SMOOTHED:
-        unused.append(("label_smoothing", f"Only has an effect with the losses {', '.join(SMOOTHED)}."))
+        found.append(("label_smoothing", f"Only has an effect with the losses {', '.join(SMOOTHED)}."))
     if section.loss_type == "robust" and not section.label_smoothing:
-        unused.append(("label_smoothing", "At 0, Robust DPO is the same as the original. 0.1 is usual."))
+        found.append(("label_smoothing", "At 0, Robust DPO is the same as the original. 0.1 is usual."))
+    if section.loss_type == "discopop":
+        # With TRL's temperature of 0.05, the loss is lowest near a margin of -0.12 unless the margin exceeds 0.07.
+        message = "From the start, this loss first moves towards the worse answers, and pairs can get stuck there. Watch the accuracy."
+        found.append(("loss_type", message))
     if section.loss_type == "sft":
         message = "Has no effect with the loss 'sft', which learns from the better answers only."
         names = ("beta", "sft_weight", "ld_alpha")
-        unused += [(name, message) for name in names if getattr(section, name) and name in section.model_fields_set]
-    return [Note(f"dpo.{name}", "note", message) for name, message in unused]
+        found += [(name, message) for name in names if getattr(section, name) and name in section.model_fields_set]
+    return [Note(f"dpo.{name}", "note", message) for name, message in found]
 
 
 def suggest(source: str, on_gpu: bool) -> dict[str, dict[str, Any]]:

@@ -50,12 +50,16 @@ def test_exo_needs_a_label_that_is_not_certain() -> None:
             {"loss_type": "sft", "beta": 0.2, "sft_weight": 1, "ld_alpha": 0.5},
             {"dpo.beta", "dpo.sft_weight", "dpo.ld_alpha"},
         ),
+        ({"loss_type": "discopop"}, {"dpo.loss_type"}),
         ({"loss_type": "sft"}, set()),
         ({"sft_weight": 1, "ld_alpha": 0}, set()),
     ],
 )  # fmt: skip
-def test_settings_without_effect_get_a_note(section: dict[str, Any], fields: set[str]) -> None:
-    """Those that the chosen loss does not use, and Robust DPO without anything to be robust against."""
+def test_settings_without_effect_and_a_misleading_loss_get_a_note(section: dict[str, Any], fields: set[str]) -> None:
+    """Those that the chosen loss does not use, and Robust DPO without anything to be robust against.
+
+    Settings that a user did not set are not mentioned.
+    """
     assert set(notes(**section)) == fields
 
 
