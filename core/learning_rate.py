@@ -92,6 +92,9 @@ rate is 5e-5. For LoRA: Unsloth's guide and TRL's page on PEFT use 2e-4, the coo
 PAIRS = Rates.tenfold(1e-6, 5e-7, 5e-6)
 """DPO and KTO. TRL's default for both, as in DPO's paper; Zephyr used 5e-7. For LoRA: Zephyr's recipe uses 5e-6; runs
 of 40 steps on a CPU start with the upper end, 5e-5."""
+PAIRS_WITH_EXAMPLES = Rates.tenfold(8e-6, 5e-6, 2e-5)
+"""ORPO. The paper used 8e-6 and Zephyr's ORPO recipe 5e-6; at the upper end is the usual rate of SFT, which ORPO
+contains."""
 
 
 def mistaken_for(rate: float, rates: Rates, adapter: str) -> str:
