@@ -154,6 +154,7 @@ DPO = Method(
     sentence="The model learns to prefer the better of two answers (direct preference optimization).",
     given="Pairs of a better and a worse answer",
     when="The usual choice for a model that can already answer.",
+    variants=("IPO", "RPO"),
     section=DpoSection,
     section_name="dpo",
     section_title="DPO",

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from core.dataset import Shape
 from core.learning_rate import PAIRS_WITH_EXAMPLES
-from core.methods.dpo import ACCURACY
+from core.methods.dpo import ACCURACY, DPO
 from core.methods.method import JobType, Method, Phase
 from core.methods.sft import SFT, rows_a_step
 from core.plan import Plan, Situation, by_passes
@@ -73,7 +73,8 @@ ORPO = Method(
     term="ORPO",
     sentence="The model learns to write the better answers and to avoid the worse ones, in one training "
     "(odds ratio preference optimization).",
-    given="Pairs of a better and a worse answer, and no fine-tuning before",
+    given=DPO.given,
+    when="If the model cannot give answers like the better ones yet: it learns them at the same time.",
     section=OrpoSection,
     section_name="orpo",
     section_title="ORPO",
