@@ -38,6 +38,7 @@ class FieldGuess(BaseModel):
         response: Column with the reference answer, or None. Of pairs, the better answer.
         rejected: Column with the worse answer, if the rows are pairs.
         label: Column that says whether an answer is good, if the rows are ratings.
+        text: The only column with text, if it has no answer beside it.
         confidence: 0 to 1.
         why: The reasons for the guess, in whole sentences.
         ask: What the user should choose or check before the rows are used; empty if the guess is certain enough.
@@ -59,6 +60,7 @@ class FieldGuess(BaseModel):
     columns: dict[str, str] = {}
     rejected: str | None = None
     label: str | None = None
+    text: str | None = None
 
 
 class BadRow(BaseModel):

@@ -272,6 +272,7 @@ def _of_rest(question: str, rest: Sequence[str], why: str, *, sure: bool) -> Fie
             confidence=0.3,
             why=f"{why}; no column looks like the answer.",
             ask=CHOOSE,
+            text=question,
         )
     if len(rest) > 1:
         names = ", ".join(map(repr, rest[:6])) + (" or others" if len(rest) > 6 else "")

@@ -73,6 +73,13 @@ class DatasetChoice:
         proposed = {name: value for name, value in proposed.items() if name not in unset}
         self.wizard.put(dataset={**dataset.values, **proposed})
 
+    def use_text(self) -> None:
+        """Learn the only column with text as plain text."""
+        dataset = self.wizard.draft().dataset
+        guess = self._guess(dataset)
+        if guess and guess.text:
+            self.wizard.put(dataset={**dataset.values, "text_field": guess.text})
+
     def map_preferences(self) -> None:
         """Use the detected columns of pairs or ratings, if the draft names none."""
         dataset = self.wizard.draft().dataset

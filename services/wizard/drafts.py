@@ -200,6 +200,10 @@ class Drafts:
         self.dataset.map_preferences()
         return Outcome("dataset", ((f"The training method is now {self.wizard.method().term}.", "good"),))
 
+    def _use_text(self) -> Outcome:
+        self.dataset.use_text()
+        return Outcome("dataset")
+
     def _use_template(self, form: Form) -> Outcome:
         self.dataset.use_template(form.get("template", ""))
         return Outcome("dataset")
@@ -292,6 +296,7 @@ _ACTIONS: dict[str, Callable[[Drafts, Form], Outcome]] = {
     "use-template": lambda drafts, form: drafts._use_template(form),
     "save-template": lambda drafts, form: drafts._save_template(form),
     "delete-template": lambda drafts, form: drafts._delete_template(form),
+    "use-text": lambda drafts, _: drafts._use_text(),
     "use-guess": lambda drafts, _: drafts._use_guess(),
     "check": lambda drafts, _: drafts._look(),
     "suggest": lambda drafts, _: drafts._suggest(),

@@ -35,12 +35,14 @@ class Fit:
         usable: Whether the method can learn from them.
         other: The method that fits the rows, if there is one.
         more: Whether other methods fit them too.
+        text: The column that the method can learn as plain text.
     """
 
     words: str
     usable: bool
     other: Method | None = None
     more: bool = False
+    text: str = ""
 
 
 def in_order() -> tuple[Method, ...]:
@@ -67,6 +69,11 @@ def shape_of(dataset: DatasetDraft, guess: FieldGuess | None) -> Shape | None:
 
 def fit(dataset: DatasetDraft, guess: FieldGuess | None, chosen: Method) -> Fit | None:
     """What to say about a method and the rows; None if they suit each other or the rows are not known."""
+    if guess and guess.text and chosen.uses("dataset.text_field"):
+        if dataset.text("text_field") or dataset.text("response_field"):
+            return None
+        words = f"This dataset has text without answers. {chosen.term} can learn to continue it, without questions."
+        return Fit(words, True, text=guess.text)
     shape = shape_of(dataset, guess)
     if not dataset.source or shape is None or shape in chosen.shapes:
         return None

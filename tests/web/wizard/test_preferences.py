@@ -182,6 +182,19 @@ def test_rated_answers_say_that_the_bad_ones_are_learned_too(
     assert "Use RATED with this dataset" in fit_of(browser)
 
 
+def test_plain_text_is_offered_to_a_method_that_can_learn_it(browser: Browser, services: Services, choose: Any) -> None:
+    """A click maps the column; a method that needs answers still asks for them."""
+    choose([{"id": n, "text": f"Chapter {n} of the story."} for n in range(40)])
+    assert fit_of(browser) == ""
+    assert "dataset" in services.snapshots.take().review.missing
+    Tab(browser, "model").send(method="sft")
+    assert "SFT can learn to continue it, without questions. Learn the column text as plain text" in fit_of(browser)
+    Tab(browser, "dataset").send("use-text")
+    assert section(services)["text_field"] == "text"
+    assert fit_of(browser) == ""
+    assert services.snapshots.take().review.missing == set()
+
+
 def test_methods_with_the_same_data_are_shown_together(browser: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
     """With a word on when to choose each; a method that is added appears, alone or beside its relatives."""
     other = replace(DPO, key="other", term="OTHER", title="Another way", when="If memory is short.")
