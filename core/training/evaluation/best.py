@@ -37,6 +37,7 @@ class Best:
     def __init__(self, config: RunConfig, run: JobDir) -> None:
         lead = method(config.method).described[0]
         self._run, self._key, self._better = run, lead.key, lead.better
+        self._what = "model" if config.model.adapter == "none" else "adapter"
         self.patience = config.evaluation.early_stop
         self.keeps = config.evaluation.keep_best and lead.better is not Better.NEITHER
         self.wanted = lead.better is not Better.NEITHER and (self.keeps or self.patience is not None)
@@ -87,7 +88,7 @@ class Best:
     def _result(self, kept: Kept, last: int) -> list[str]:
         if not self.published() or kept.step == last:
             return []
-        return [f"The result is the adapter of step {kept.step}, which had the best evaluation."]
+        return [f"The result is the {self._what} of step {kept.step}, which had the best evaluation."]
 
     def _read(self) -> Kept | None:
         values = values_of(iter_rows(self._run.metrics, is_metric), self._key)
