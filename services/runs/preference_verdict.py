@@ -14,6 +14,7 @@ from core.statistics import decimals
 from services.runs.case import FEW, Action, Outcome, RunVerdict
 from services.runs.diagnosis import Finding, Remedy
 from services.runs.loss_verdict import ByLoss
+from services.runs.preference_rules import better_answers_fall
 
 CHANCE = 0.5
 MASTERED = 0.95
@@ -61,6 +62,9 @@ class ByPreference(ByLoss):
         return found
 
     # --- rules ---
+
+    def _diagnosis(self) -> Finding | None:
+        return super()._diagnosis() or better_answers_fall(self.seen)
 
     def _overfitting(self) -> Finding | None:
         """The loss of preferences says how sure the model is, not how often it is right."""

@@ -109,3 +109,15 @@ def test_without_held_out_pairs_nothing_is_claimed() -> None:
     assert "no held-out pairs were measured before and after" in found.headline
     lost = [{name: value for name, value in row.items() if name != "loss"} for row in RISING]
     assert judged(cast("list[MetricRow]", lost)).outcome is Outcome.NOT_LEARNED
+
+
+def test_better_answers_that_fall_are_a_warning_even_if_it_learned() -> None:
+    """The margin grows, but both answers become less likely."""
+    falling = [
+        {**row, "reward_chosen": -0.1 * step, "reward_rejected": -0.5 * step, "reward_margin": 0.4 * step}
+        for step, row in enumerate(RISING)
+    ]
+    found = judged([*cast("list[MetricRow]", falling), START, held(9, 46, change=(0.3, 0.5))])
+    assert (found.outcome, found.level) == (Outcome.LEARNED, "watch")
+    assert found.evidence[0].startswith("The better answers are becoming less likely too")
+    assert found.remedy is not None
