@@ -15,4 +15,4 @@ class EvaluationSection(Section):
     every_steps: int | None = Field(None, ge=1, title="Evaluation interval", description="How many steps between evaluations. Leave empty to evaluate before the first step, halfway, and at the end.")
     max_prompts: int = Field(32, ge=1, le=10_000, title="Questions per evaluation", description="Held-out rows scored each time. More is slower and gives steadier results.")
     early_stop: int | None = Field(None, ge=1, le=1000, title="Early stopping", description="End the run after this many evaluations in a row without a better result. Leave empty to train for all steps.")
-    keep_best: bool = Field(False, title="Keep the best checkpoint", description="The result is the adapter of the best evaluation, instead of the last step's. Its checkpoint is never deleted.")
+    keep_best: bool = Field(False, title="Keep the best checkpoint", description="The result is that of the best evaluation instead of the last step. Its checkpoint is never deleted.")
