@@ -142,7 +142,7 @@ def test_a_newcomer_gets_from_pairs_to_a_run_that_is_ready(
     page.get_by_role("button", name="Quick try").click()
     page.get_by_test_id("continue").click()
     heading(page, "Start training")
-    expect(page.locator("#problems")).to_contain_text("Ready to start")
+    expect(page.locator("#problems")).to_contain_text("Ready")
     assert complaints.found == []
 
 
