@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from core.config import DatasetSection
 from core.data.cells import text_of
 from core.data.conversation import Message, read_messages
 from core.data.names import QUESTIONS, first_known, folded
-from core.data.preferences import full_answer, rating
+from core.data.preferences import full_answer, rating, winner
 from core.dataset import FieldGuess
 
 Rows = Sequence[Mapping[str, Any]]
@@ -126,10 +127,16 @@ def undecided(columns: Sequence[str], rows: Rows) -> str:
     decider = next((known[name] for name in DECIDERS if name in known), None)
     if two is None or decider is None or _decided(two, known, rows):
         return ""
-    first, second = (repr(known[name]) for name in two)
+    first, second = (known[name] for name in two)
+    says = f"Each row has two answers, {first!r} and {second!r}, and {decider!r} says which is better."
+    named = DatasetSection(source="x", chosen_field=first, rejected_field=second)
+    if all(winner(row.get(decider), named) for row in rows):
+        return (
+            f"{says} To learn from both, choose a method for pairs, both columns, and {decider!r} as the winner column."
+        )
     return (
-        f"Each row has two answers, {first} and {second}, and {decider!r} says which is better. To learn from both, "
-        "make one column with the better and one with the worse answers, and upload the file again."
+        f"{says} To learn from both, make one column with the better and one with the worse answers, and upload the "
+        "file again."
     )
 
 

@@ -130,9 +130,15 @@ def test_other_rows_are_no_pairs(name: str) -> None:
 
 
 def test_two_answers_without_a_fixed_winner_say_what_to_do() -> None:
-    """The columns cannot be mapped, so the file has to change."""
-    ask = guess_fields(NO_PAIRS["which is better differs"]).ask
-    assert "'better_response_id' says which is better" in ask
+    """Where the winner column can be read it is named; otherwise the file has to change."""
+    rows = [
+        {"prompt": ASK, "response_a": GOOD, "response_b": BAD, "winner": "a"},
+        {"prompt": ASK, "response_a": BAD, "response_b": GOOD, "winner": "b"},
+    ]
+    ask = guess_fields(rows).ask
+    assert "'winner' says which is better" in ask
+    assert "'winner' as the winner." in ask
+    ask = guess_fields([row | {"winner": f"see note {place}"} for place, row in enumerate(rows)]).ask
     assert "one column with the better and one with the worse answers" in ask
 
 
