@@ -137,7 +137,7 @@ def test_two_answers_without_a_fixed_winner_say_what_to_do() -> None:
     ]
     ask = guess_fields(rows).ask
     assert "'winner' says which is better" in ask
-    assert "'winner' as the winner." in ask
+    assert "'winner' as the winner column" in ask
     ask = guess_fields([row | {"winner": f"see note {place}"} for place, row in enumerate(rows)]).ask
     assert "one column with the better and one with the worse answers" in ask
 
