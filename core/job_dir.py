@@ -20,6 +20,7 @@ file                   writer                          what it is
 ``base/``              worker, once                    the base model, if it is an earlier run's result
 ``environment.json``   worker                          versions and hardware of each attempt
 ``evaluation.json``    worker                          held-out answers before and after, compared
+``reward_report.json`` worker                          what a reward model's scores are worth
 ``held_out.jsonl``     worker, append only             the result of each held-out row, one evaluation per line
 ``kept.json``          worker (temporary file, rename) the best evaluation, and whether the run ended early
 =====================  ==============================  =====================================
@@ -102,6 +103,8 @@ class JobDir:
         """An evaluation's prompts, if the request contained them."""
         self.evaluation = path / "evaluation.json"
         """A run's :class:`core.evaluation.RunEvaluation`, written when the run completes."""
+        self.reward_report = path / "reward_report.json"
+        """A reward model's :class:`core.reward_report.RewardReport`, written when its run completes."""
         self.held_out = path / "held_out.jsonl"
         """The results of single held-out rows, from which the intervals of differences are computed."""
         self.kept = path / "kept.json"

@@ -11,11 +11,12 @@ from core.methods.grpo import GRPO
 from core.methods.kto import KTO
 from core.methods.method import Method, Need
 from core.methods.orpo import ORPO
+from core.methods.reward_model import REWARD_MODEL
 from core.methods.sft import SFT
 
 __all__ = ["DEFAULT", "METHODS", "Method", "Need", "method", "method_of"]
 
-METHODS: tuple[Method, ...] = (GRPO, SFT, DPO, ORPO, KTO)
+METHODS: tuple[Method, ...] = (GRPO, SFT, DPO, ORPO, KTO, REWARD_MODEL)
 DEFAULT = GRPO.key
 """The method of configurations that name none, as in the first version."""
 

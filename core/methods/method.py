@@ -136,6 +136,8 @@ class Method:
         given: The answer to 'What do you have?' that leads to it; methods with the same answer are shown together.
         when: When to choose it among those, in one sentence.
         variants: The usual terms of its variants, such as GSPO.
+        head: What the model gives back: text (``language``), or one number for a question with its answer (``score``).
+        model_seed: Seed of new weights and of the order of the rows.
         reads: Its overrides of metrics: fields of :class:`core.metric.Metric` by the metric's key.
     """
 
@@ -172,6 +174,8 @@ class Method:
     given: str = ""
     when: str = ""
     variants: tuple[str, ...] = ()
+    head: Literal["language", "score"] = "language"
+    model_seed: Callable[[RunConfig], int] = lambda config: config.training.seed
     reads: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def uses(self, path: str) -> bool:
@@ -237,6 +241,7 @@ class Method:
             "shapes": [str(shape) for shape in self.shapes],
             "job_type": str(self.job_type),
             "shows": [*self.shows, *self.also, f"{self.section_name}.*"],
+            "head": self.head,
             "phases": [{"key": phase.key, "title": phase.title} for phase in self.phases],
             "metrics": list(self.metrics),
         }

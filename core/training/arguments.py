@@ -15,6 +15,7 @@ from typing import Any
 from core import lora
 from core.config import GPU_OPTIMIZERS, LORA_TARGETS, RunConfig
 from core.errors import Unavailable
+from core.methods import method
 from core.model import Device
 
 
@@ -45,7 +46,7 @@ def trainer_arguments(config: RunConfig, device: Device, folder: Path) -> dict[s
         "save_strategy": "steps",
         "save_steps": training.save_steps,
         "save_total_limit": training.keep_checkpoints,
-        "seed": training.seed,
+        "seed": method(config.method).model_seed(config),
         # Constant for all runs. TRL would train in bfloat16 by default.
         **_number_format(config, device),
         "use_cpu": device.kind == "cpu",
@@ -176,7 +177,8 @@ def lora_arguments(config: RunConfig, linear: Iterable[str], model_type: str) ->
         "use_dora": model.use_dora,
         "fan_in_fan_out": model_type in lora.TRANSPOSED,
         "bias": "none",
-        "task_type": "CAUSAL_LM",
+        # With SEQ_CLS, PEFT also trains the head that gives the score, and saves it with the adapter.
+        "task_type": "SEQ_CLS" if method(config.method).head == "score" else "CAUSAL_LM",
     }
 
 

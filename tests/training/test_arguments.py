@@ -20,6 +20,7 @@ from core.data.sources import load_rows
 from core.data.spans import Template, texts_of
 from core.errors import NotFound, TunesmithError
 from core.job_dir import JobDir
+from core.methods.reward_model import RewardModelSection
 from core.methods.sft import SftSection
 from core.model import Device
 from core.rewards import compose, markers_of
@@ -36,10 +37,12 @@ from core.training.arguments import (
 )
 from core.training.evaluation.best import Best
 from core.training.evaluation.held_out import Evaluation
+from core.training.method_rows import Item
 from core.training.methods import trainer_of
 from core.training.methods.dpo import dpo_arguments
 from core.training.methods.kto import kto_arguments
 from core.training.methods.orpo import orpo_arguments
+from core.training.methods.reward_model import margin_of, reward_arguments
 from core.training.methods.sft import sft_arguments
 from core.training.models import load
 from core.training.rollouts.engine import without_llama
@@ -85,6 +88,14 @@ def orpo(name: str) -> Observe:
 
 
 LINEAR = [f"model.layers.0.{part}" for part in ("self_attn.q_proj", "self_attn.k_proj", "mlp.up_proj")]
+
+
+def reward(name: str) -> Observe:
+    return lambda config: reward_arguments(config, CPU, Path("/tmp/run"))[name]
+
+
+def margin(config: RunConfig) -> float:
+    return margin_of(SIZED, config.own(RewardModelSection).margin_field)
 
 
 def lora(name: str) -> Observe:
@@ -270,6 +281,8 @@ def mixed(**first: Any) -> dict[str, Any]:
 MIX = {"dataset": mixed()}
 PAIRED = {"dataset__chosen_field": "alternative", "dataset__rejected_field": "worse"}
 RATED = {"method": "kto", "dataset__label_field": "good"}
+SCORING = {"method": "reward_model", **PAIRED}
+SIZED = Item({"instruction": "q", "size": 2}, "q", [1])
 HUB_MIX = {"dataset": mixed(source="someone/rows")}
 GYM_MIX = {"dataset": mixed(source="generated:reasoning-gym", tasks=[{"name": "chain_sum"}, {"name": "leg_counting"}])}
 
@@ -430,6 +443,11 @@ FIELDS: dict[str, Entry] = {
     "dpo.sft_weight": (DPO, 0.2, dpo("loss_weights")),
     "dpo.ld_alpha": (DPO, 0.5, dpo("ld_alpha")),
     "orpo.beta": ({"method": "orpo", **PAIRED}, 0.5, orpo("beta")),
+    "reward_model.center_rewards_coefficient": (SCORING, 0.01, reward("center_rewards_coefficient")),
+    "reward_model.margin_field": (SCORING, "size", margin),
+    "reward_model.model_seed": (SCORING, 7, reward("seed")),
+    # Read by write_report(); see test_reward_model.
+    "reward_model.report_pairs": (SCORING, 7, lambda config: config.own(RewardModelSection).report_pairs),
     "sft.loss_type": (SFT, "dft", sft("loss_type")),
     "sft.neftune_noise_alpha": (SFT, 5.0, sft("neftune_noise_alpha")),
     "sft.packing": (SFT, True, lambda config: config.own(SftSection).packing),  # read by train(); see test_packing

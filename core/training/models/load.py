@@ -33,11 +33,13 @@ from core.config import RunConfig
 from core.data.prompts import PLAIN_TEMPLATE
 from core.errors import InvalidInput, NotFound, TunesmithError, Unavailable
 from core.job_dir import JobDir
+from core.methods import method
 from core.model import Device, local_folder
 from core.settings import Home
 from core.training.arguments import dtype_name, lora_arguments, unsloth_lora_arguments
 from core.training.models.reference import FROZEN, Start
 from core.training.models.reference import start_of as start_model
+from core.training.models.score import score_at_the_end, with_score
 from core.weights import Weights, start_of, tokenizer_folder
 
 log = logging.getLogger("tunesmith")
@@ -69,10 +71,12 @@ class Loaded:
 def use_unsloth(config: RunConfig, device: Device) -> bool:
     """Whether Unsloth loads the model. It must be imported before TRL, which it patches.
 
-    It makes fresh adapters; a run that trains every weight or goes on from an adapter is loaded by transformers.
+    It makes fresh adapters of language models; a run that trains every weight, goes on from an adapter or trains a model
+    that scores is loaded by transformers.
     """
     fresh = config.model.adapter == "lora" and not config.model.continue_from
-    return fresh and device.kind == "cuda" and importlib.util.find_spec("unsloth") is not None
+    writes = method(config.method).head == "language"
+    return fresh and writes and device.kind == "cuda" and importlib.util.find_spec("unsloth") is not None
 
 
 def load_for_training(config: RunConfig, device: Device, home: Home, run: JobDir | None = None) -> Loaded:
@@ -98,7 +102,10 @@ def load_for_training(config: RunConfig, device: Device, home: Home, run: JobDir
     else:
         base = load_base(source, begun.revision, dtype=dtype_name(config, device), device=device, config=config)
         model = _trainable(base, begun, config, home)
-    plain_generation(model, tokenizer)
+    if method(config.method).head == "score":
+        score_at_the_end(model, tokenizer)
+    else:
+        plain_generation(model, tokenizer)
     origin = (source, begun.revision)
 
     def again() -> Any:
@@ -111,7 +118,7 @@ def _trainable(base: Any, begun: Weights, config: RunConfig, home: Home) -> Any:
     if begun.adapter:
         return earlier_adapter(base, begun.adapter, config)
     if config.model.adapter == "none":
-        set_seed(config.training.seed)
+        set_seed(method(config.method).model_seed(config))
         # TRL loads the reference for a KL penalty from here, and would ignore the revision.
         base.config._name_or_path = str(local_files(source_of(begun.base, home), begun.revision))
         return base
@@ -178,6 +185,10 @@ def load_base(
     extra: dict[str, Any] = {}
     if config is not None and config.model.load_in_4bit:
         extra = {"quantization_config": four_bit(dtype), "device_map": {"": 0}}
+    if config is not None and method(config.method).head == "score":
+        with _Explained(source):
+            model = with_score(source, revision, seed=method(config.method).model_seed(config), dtype=dtype, **extra)
+        return model if extra else model.to(device.kind)
     with _Explained(source):
         model = AutoModelForCausalLM.from_pretrained(
             source,
@@ -204,7 +215,7 @@ def four_bit(dtype: str) -> Any:
 
 def add_adapter(base: Any, config: RunConfig) -> Any:
     """A fresh LoRA adapter. Seeds first: the matrices are initialized here, before TRL sets the seed."""
-    set_seed(config.training.seed)
+    set_seed(method(config.method).model_seed(config))
     if config.model.load_in_4bit:
         base = _for_four_bit(base, config)
     try:
