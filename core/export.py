@@ -116,6 +116,25 @@ def no_adapter(*, whole: bool, own_base: bool) -> str:
     return ""
 
 
+OF_SCORES = frozenset({ExportFormat.ADAPTER, ExportFormat.MERGED, ExportFormat.BUNDLE})
+"""What a model that scores can be exported as."""
+
+
+def unexportable(kind: ExportFormat, head: str) -> str:
+    """Why a model cannot be exported in a format; '' if it can.
+
+    Args:
+        kind: The format.
+        head: What the model gives back; see :attr:`core.methods.Method.head`.
+    """
+    if head == "score" and kind not in OF_SCORES:
+        return (
+            "A reward model scores answers and writes none, and the programs that read GGUF files, such as Ollama, can "
+            "only let a model write. Export the merged model or the adapter."
+        )
+    return ""
+
+
 class ExportSpec(BaseModel):
     """``exports/<id>/config.json``: everything that the export worker needs.
 

@@ -143,7 +143,8 @@ def _next_cards(services: Services, runs: Sequence[RunView]) -> tuple[Card, ...]
         )
     over = next((run for run in runs if run.job.state is JobState.COMPLETED), None)
     if over:
-        cards += _cards_of(over, services.runs.verdict(over))
+        talks = any(model.session_id == over.session_id for model in services.models.trained())
+        cards += _cards_of(over, services.runs.verdict(over), talks=talks)
     broken = next((run for run in runs if run.job.resumable), None)
     if broken:
         cards.append(_unfinished(broken, services.runs.verdict(broken)))
@@ -158,22 +159,25 @@ def _next_cards(services: Services, runs: Sequence[RunView]) -> tuple[Card, ...]
     return tuple(cards[:4])
 
 
-def _cards_of(over: RunView, judged: RunVerdict) -> list[Card]:
-    """For the latest finished run; an export is suggested only if it learned."""
-    talk = Card(
+def _cards_of(over: RunView, judged: RunVerdict, *, talks: bool) -> list[Card]:
+    """For the latest finished run; an export is suggested only if it learned, a chat only if it writes."""
+    chat = Card(
         "Chat with the model",
         f"Compare {over.title} with its base model.",
         f"/playground?session_id={over.session_id}",
         "Open the playground",
     )
+    talk = [chat] if talks else []
     if judged.outcome is not Outcome.LEARNED:
         words = f"{over.title}: {judged.headline}"
-        return [Card("See what to change", words, f"/runs/{over.session_id}", "Open the run"), talk]
+        return [Card("See what to change", words, f"/runs/{over.session_id}", "Open the run"), *talk]
     return [
-        talk,
+        *talk,
         Card(
             "Export",
-            "Download it as a single file for Ollama, LM Studio, or llama.cpp.",
+            "Download it as a single file for Ollama, LM Studio, or llama.cpp."
+            if talks
+            else "Download the reward model, for Python.",
             f"/exports?session_id={over.session_id}",
             "Export the model",
         ),

@@ -188,7 +188,7 @@ def index() -> str:
 @bp.route("/rewards/bench", methods=["GET", "POST"])
 def bench() -> str:
     """Show the reward tester."""
-    return page("rewards/bench.html", bench_page(services(), request.form))
+    return page("rewards/bench.html", bench_page(services(), request.form or request.args))
 
 
 @bp.post("/rewards/new")

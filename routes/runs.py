@@ -13,8 +13,10 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from core.config import RunConfig, parse
 from core.errors import Conflict, InvalidInput, NotFound
+from core.methods import DEFAULT, Need
 from core.methods.method import JobType
 from core.rewards import resolve
+from core.rewards.reward_model import scored_by
 from pages.runs.actions import changes_in_words
 from pages.runs.address import Wanted
 from pages.runs.index import runs_page
@@ -23,6 +25,7 @@ from routes._api import Body, describes, read_body, read_json, read_query
 from routes._pages import back, page, say, say_deleted, to
 from services.current import services
 from services.runs.diagnosis import changed
+from services.runs.reward_reports import another_seed, comparisons, require_scores, wanted_report
 from services.wizard.start import continued
 
 bp = Blueprint("runs", __name__)
@@ -159,6 +162,18 @@ def verdict(session_id: str) -> Response:
     return jsonify(found.verdict(found.get(session_id)).json())
 
 
+@bp.get("/api/training/sessions/<session_id>/reward-report")
+@describes(answer={"report": dict, "agreement": list})
+def reward_report(session_id: str) -> Response:
+    """Return what a reward model's scores are worth, and how far other runs on the same held-out pairs agree."""
+    found = services()
+    found.runs.get(session_id)
+    home = found.settings.home
+    others = [(one.session_id, one.title) for one in found.models.scoring()]
+    agreed = [one.json() for one in comparisons(home, session_id, others)]
+    return jsonify({"report": wanted_report(home, session_id).json(), "agreement": agreed})
+
+
 @bp.patch("/api/training/sessions/<session_id>")
 @describes(body=NameBody, answer=dict)
 def rename(session_id: str) -> Response:
@@ -282,6 +297,27 @@ def _act_fix(session_id: str) -> AnyResponse:
     return to(f"wizard.{step}")
 
 
+def _act_use_reward(session_id: str) -> AnyResponse:
+    found = services()
+    view = found.runs.get(session_id)
+    require_scores(view)
+    reward = {"type": "composite", "components": [scored_by(session_id)]}
+    # Of a method without a reward, the setup would not show it.
+    method = {} if Need.REWARD in found.wizard.method().needs else {"method": DEFAULT}
+    found.wizard.put(reward=reward, **method)
+    say(f"Your setup now scores answers with {view.title}.", "good")
+    return to("wizard.reward")
+
+
+def _act_reseed(session_id: str) -> AnyResponse:
+    found = services()
+    view = found.runs.get(session_id)
+    require_scores(view)
+    found.wizard.load(changed(view.config, (another_seed(view),)))
+    say("Your setup now has the settings of that run and another seed. Start it to compare both.", "good")
+    return to("wizard.train")
+
+
 def _act_delete(session_id: str) -> AnyResponse:
     say_deleted("Run deleted.", services().runs.delete(session_id))
     return to("runs.index")
@@ -295,6 +331,8 @@ _ACTS: dict[str, Callable[[str], AnyResponse]] = {
     "again": _act_again,
     "change": _act_change,
     "continue": _act_continue,
+    "use-reward": _act_use_reward,
+    "reseed": _act_reseed,
     "fix": _act_fix,
     "delete": _act_delete,
 }

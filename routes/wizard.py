@@ -121,9 +121,13 @@ def export() -> str:
 
 
 @bp.get("/new/test")
-def test() -> str:
-    """Show the Test step, for the run started from this setup."""
-    return page("wizard/test.html", chat_step(services()))
+def test() -> str | Response:
+    """Show the Test step, for the run started from this setup, or its page if it trained a reward model."""
+    shown = chat_step(services())
+    if shown is None:
+        say("A reward model writes no answers. Its run's page has what its scores are worth.")
+        return to("runs.show", session_id=services().wizard.draft().session_id)
+    return page("wizard/test.html", shown)
 
 
 @bp.get("/new/<step>")

@@ -19,11 +19,12 @@ from core.job_dir import JobDir, iter_rows, read_json, read_model
 from core.job_rows import MetricRow, is_metric, measure
 from core.kept import Kept
 from core.lora import share_words
-from core.methods import method
+from core.methods import Need, method
 from core.metric import Better
 from core.metrics import metric
 from core.model import BUILTIN_PREFIX, ORIGINAL
 from core.reproduce import ran_on, versions_line
+from core.reward_report import RewardReport, in_words
 from core.settings import Home
 from core.start import Start
 
@@ -69,6 +70,7 @@ def model_card(export: JobDir, home: Home, *, repo: str, licence: str = "") -> s
         _opening(spec, base, config, session),
         _fidelity(result),
         _evaluation(session, config),
+        _scores_report(session),
         _use(result),
         _data(config, session, result),
         _reward(config),
@@ -94,11 +96,16 @@ def front_matter(kind: ExportFormat, base: str, config: RunConfig | None, licenc
         head |= {"datasets": named} if named else {}
     if kind in LIBRARY:
         head["library_name"] = LIBRARY[kind]
-    head["pipeline_tag"] = "text-generation"
+    head["pipeline_tag"] = "text-classification" if _scores(config) else "text-generation"
     lora = [] if config and config.model.adapter == "none" else ["lora"]
     tags = ["tunesmith", *method(config.method if config else None).tags, *lora]
     head["tags"] = [*tags, "gguf"] if kind in {ExportFormat.GGUF, ExportFormat.ADAPTER_GGUF} else tags
     return head
+
+
+def _scores(config: RunConfig | None) -> bool:
+    """Whether it is a reward model."""
+    return config is not None and method(config.method).head == "score"
 
 
 def public_name(name: str) -> str:
@@ -146,6 +153,9 @@ def _fidelity(result: dict[str, Any]) -> str:
     reports = result.get("fidelity") or []
     if not reports:
         return ""
+    if all(one.get("positions") in {0, None} and one.get("mean_kl") is None for one in reports):
+        said = [f"- {plain(one.get('subject', ''))}: {plain(one.get('reason', ''))}" for one in reports]
+        return "\n".join(["## Comparison with the trained model\n", *said, ""])
     lines = [
         "## Comparison with the trained model\n",
         "| File | Result | Same top token | KL divergence, nats per token | Reward loss (95% interval) |",
@@ -224,6 +234,16 @@ def _paired(found: RunEvaluation) -> str:
     return "\n".join(lines)
 
 
+def _scores_report(session: JobDir | None) -> str:
+    """What a reward model's scores are worth."""
+    found = read_model(session.reward_report, RewardReport) if session else None
+    if found is None:
+        return ""
+    lines = ["## What the scores are worth\n", f"On {len(found.pairs)} held-out pairs:\n", "| | |", "|---|---|"]
+    lines += [f"| {plain(name)} | {plain(value)} |" for name, value in in_words(found)]
+    return "\n".join(lines) + "\n"
+
+
 def _use(result: dict[str, Any]) -> str:
     told = []
     for entry in result.get("commands") or []:
@@ -266,19 +286,26 @@ def _training(config: RunConfig | None, session: JobDir | None) -> str:
         return ""
     training = config.training
     attempts = known_attempts(session) or [environment()]
+    writes = Need.ROLLOUTS in method(config.method).needs
     status = session.read_status()
     trained = []
     if status and status.parameters:
         trained = [("Trained", share_words(status.trained_parameters, status.parameters))]
     rows = [
         ("Steps", status.step if status else "?"),
-        ("Prompts × answers per step", _per_step(config)),
+        *(
+            [("Prompts × answers per step", _per_step(config))]
+            if writes
+            else [("Rows per step", training.batch_size * training.gradient_accumulation_steps)]
+        ),
         ("Learning rate", f"{training.learning_rate:g}, {training.lr_scheduler_type}"),
         *_adapter(config.model),
         *_start(session),
         *trained,
         *method(config.method).facts(config),
-        ("Maximum length", f"{training.max_new_tokens} tokens, temperature {training.temperature:g}"),
+        ("Maximum length", f"{training.max_new_tokens} tokens, temperature {training.temperature:g}")
+        if writes
+        else ("Maximum length", f"{training.max_sequence_length} tokens"),
         ("Seed", training.seed),
         ("Hardware", ran_on(attempts[-1])),
         ("Versions", versions_line(attempts[-1])),

@@ -21,6 +21,7 @@ class Param:
         choices: For ``choice``: value and meaning, in display order.
         minimum, maximum: For numbers, inclusive; for text, its length.
         required: For text: whether it must not be empty.
+        suggests: What a page offers to choose from: ``reward_runs`` for runs that trained a reward model; '' for nothing.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Param:
     minimum: float | None = None
     maximum: float | None = None
     required: bool = False
+    suggests: str = ""
 
     def problem(self, value: Any) -> str | None:
         """What is wrong with a value, or None."""

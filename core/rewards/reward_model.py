@@ -1,4 +1,4 @@
-"""A local reward model: a Hugging Face sequence classifier scores the answer in a separate process.
+"""A local reward model scores the answer in a separate process: a Hugging Face sequence classifier, or a run's.
 
 The process is started by its file's path (see :mod:`core.training.chat.classify`); torch is loaded only there. Answers
 are sent in batches with a time limit, and scores are cached by weights, question and answer. A reward model gives an
@@ -18,12 +18,16 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from core.errors import InvalidInput, NotFound
+from core.job_dir import JobDir, read_model
+from core.methods import method_of
 from core.reward import Item, Markers, Score
+from core.reward_report import RewardReport
 from core.rewards.info import Param, RewardInfo, one_of
 from core.rewards.spending import Spent, charge
 from core.settings import PROJECT, Settings
@@ -42,6 +46,9 @@ _PASSED_ON = (
     "HF_HOME", "HF_TOKEN", "HF_ENDPOINT", "HF_HUB_OFFLINE", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy",
     "no_proxy", "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE",
 )  # fmt: skip
+
+RUN = "run:"
+"""Begins the name of a reward model that was trained here; the run's id follows."""
 
 Scale = Literal["auto", "sigmoid", "softmax"]
 Form = Literal["auto", "chat", "pair", "answer"]
@@ -67,11 +74,13 @@ def reward_model(
     The model alone decides what is right, wrong or garbage.
 
     Args:
-        model: A folder on this machine or a name from Hugging Face; safetensors only, remote code is never run.
+        model: A folder on this machine, a name from Hugging Face, or ``run:<id>`` for a run that trained a reward model.
+            Safetensors only, remote code is never run.
         revision: A branch, tag or commit of a Hugging Face model.
         form: Input format: a ``chat``, a ``pair`` of texts, or only the ``answer``. ``auto`` uses its chat template
-            if it has one, else a pair.
-        scale: ``sigmoid`` of one output, or ``softmax`` over all. ``auto`` goes by their number.
+            if it has one, else a pair. A run's model always reads answers as in its training.
+        scale: ``sigmoid`` of one output, or ``softmax`` over all. ``auto`` goes by their number. With ``auto``, the
+            scores of a run are centered and scaled by those of its held-out answers before the sigmoid.
         label: Name or index of the output that means good; empty for the last.
         centre, width: For the sigmoid: the raw score that maps to 0.5, and its distance from the one for 0.73.
         batch: Answers per forward pass.
@@ -99,6 +108,8 @@ def reward_model(
     _remember({key: value for key in wanted if not isinstance(value := found[key], str)})
     failed = sum(isinstance(found[key], str) for key in wanted)
     charge(Spent(len(wanted) - failed, len(items) - len(wanted), failed, tokens))
+    if asked.run and scale == "auto" and (centre, width) == (0.0, 1.0):
+        centre, width = usual_scores(asked.run)
     return [_score(found[key], scale, label, centre, width) for key in keys]
 
 
@@ -124,25 +135,77 @@ class _Asked:
         """Why it cannot be used at all."""
         if not self.model:
             return "no model is set"
+        if self.model.startswith(RUN):
+            return unusable_run(self.model)
         return (
             "" if not self.model.startswith(("/", "~")) or self.folder.is_dir() else f"there is no folder {self.model}"
         )
 
     @property
+    def run(self) -> JobDir | None:
+        """The run that trained it; None for another model."""
+        return run_of(self.model) if self.model.startswith(RUN) else None
+
+    @property
     def folder(self) -> Path:
+        if self.run:
+            return self.run.adapter
         return Path(self.model).expanduser()
 
     @property
     def stamp(self) -> str:
         """Changes when the weights in a folder do."""
-        if not self.model.startswith(("/", "~")):
+        if not self.model.startswith(("/", "~", RUN)):
             return ""
         files = sorted([*self.folder.glob("*.safetensors"), *self.folder.glob("*.json")])
         return ",".join(f"{file.name}@{file.stat().st_mtime_ns}" for file in files)
 
+    @property
+    def request(self) -> dict[str, Any]:
+        """The first message to the classifier's process."""
+        if self.run:
+            return {"run": str(self.run.path), "home": str(Settings.from_env().home.root)}
+        model = str(self.folder) if self.folder.is_absolute() else self.model
+        return {"model": model, "revision": self.revision, "form": self.form, "max_tokens": self.max_tokens}
+
     def key(self, item: Item) -> str:
-        parts = (self.model, self.revision, self.form, self.max_tokens, self.stamp, item.prompt, item.completion)
-        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+        parts = (self.model, self.revision, self.form, self.max_tokens, self.stamp, *asked_text(item))
+        return hashlib.sha256(json.dumps(parts, default=str).encode()).hexdigest()
+
+
+def asked_text(item: Item) -> list[Any]:
+    """What the classifier's process is sent for an answer: question, answer, and the conversation if there is one."""
+    conversation = item.row.get("conversation")
+    return [item.prompt, item.completion, conversation if isinstance(conversation, Mapping) else None]
+
+
+def scored_by(session_id: str) -> dict[str, Any]:
+    """A component of a reward: the reward model that a run has trained."""
+    return {"name": "reward_model", "params": {"model": f"{RUN}{session_id}"}}
+
+
+def run_of(model: str) -> JobDir | None:
+    """The directory of a run given as ``run:<id>``; None if there is no such run."""
+    try:
+        return JobDir.open(Settings.from_env().home.outputs, model.removeprefix(RUN).strip())
+    except (InvalidInput, NotFound):
+        return None
+
+
+def unusable_run(model: str) -> str:
+    """Why a run given as ``run:<id>`` cannot score answers; '' if it can. Nothing is loaded to find out."""
+    run = run_of(model)
+    if run is None:
+        return f"there is no run {model.removeprefix(RUN)!r:.80}"
+    if method_of(run.read_config().get("config") or {}).head != "score":
+        return f"the run {run.path.name} has not trained a reward model"
+    return "" if run.adapter.is_dir() else f"the run {run.path.name} has not saved its reward model yet"
+
+
+def usual_scores(run: JobDir) -> tuple[float, float]:
+    """Mean and standard deviation of a run's scores of its held-out answers; 0 and 1 if they are not known."""
+    report = read_model(run.reward_report, RewardReport)
+    return (report.mean, report.deviation) if report and report.deviation > 0 else (0.0, 1.0)
 
 
 _CACHE: dict[str, Outputs] = {}
@@ -159,7 +222,7 @@ def _remember(outputs: dict[str, Any]) -> None:
 def _judged(asked: _Asked, items: Sequence[Item], timeout: float) -> tuple[list[Outputs | str], int]:
     """The classifier's outputs for one batch and the tokens it read, or an error for each answer."""
     try:
-        answer = _process(asked).ask([[item.prompt, item.completion] for item in items], timeout)
+        answer = _process(asked).ask([asked_text(item) for item in items], timeout)
         if "error" in answer:
             return [str(answer["error"])] * len(items), 0
         labels = tuple(map(str, answer["labels"]))
@@ -222,7 +285,7 @@ class _Classifier:
     rest: bytes = b""
     refused: tuple[float, str] = (0.0, "")
 
-    def ask(self, texts: list[list[str]], timeout: float) -> dict[str, Any]:
+    def ask(self, texts: list[list[Any]], timeout: float) -> dict[str, Any]:
         """One batch.
 
         Raises:
@@ -257,10 +320,7 @@ class _Classifier:
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
             env=_environment(), cwd="/", close_fds=True, start_new_session=True, bufsize=0,
         )  # fmt: skip
-        model = str(self.asked.folder) if self.asked.folder.is_absolute() else self.asked.model
-        self._send({
-            "model": model, "revision": self.asked.revision, "form": self.asked.form, "max_tokens": self.asked.max_tokens,
-        })  # fmt: skip
+        self._send(self.asked.request)
         answer = self._answer(LOADING)
         self.refused = (time.monotonic(), str(answer.get("error", "")))
         if "error" in answer:
@@ -344,7 +404,10 @@ def close_all() -> None:
 
 def _check(params: dict[str, Any]) -> tuple[str, str] | None:
     if not params["model"].strip():
-        return "model", "name the model: a folder on this machine, or owner/name as on Hugging Face"
+        return (
+            "model",
+            "name the model: one of your runs as run:<id>, a folder on this machine, or owner/name as on Hugging Face",
+        )
     return None
 
 
@@ -355,7 +418,7 @@ _FORMS = (
     ("answer", "Answer only"),
 )
 _SCALES = (
-    ("auto", "One output: sigmoid; several: softmax"),
+    ("auto", "One output: sigmoid; several: softmax; of a run: compared with its held-out answers"),
     ("sigmoid", "Sigmoid of one output"),
     ("softmax", "Softmax over all outputs"),
 )
@@ -363,11 +426,11 @@ INFOS = (
     RewardInfo(
         "reward_model",
         "Reward model",
-        "A Hugging Face sequence classifier on this machine scores the answer. Safetensors only; code from its repository is never run. Its scores are opinions, which can be wrong or manipulated.",
+        "A model that was trained to score answers: one of your own runs, or a sequence classifier from Hugging Face. It runs on this machine. Safetensors only; code from its repository is never run. Its scores are opinions, which can be wrong or manipulated.",
         False,
         (),
         (
-            Param("model", "text", "", "Model", "A local folder, or owner/name on Hugging Face.", maximum=500),
+            Param("model", "text", "", "Model", "One of your runs (run: and its ID), a local folder, or owner/name on Hugging Face.", maximum=500, suggests="reward_runs"),
             Param("revision", "text", "", "Revision", "Branch, tag, or commit on Hugging Face. Default: the latest.", maximum=200),
             Param("form", "choice", "auto", "Input format", "Use the format the model was trained with; see its model card.", _FORMS),
             Param("scale", "choice", "auto", "Score from output", "Maps the model's output to a score from 0 to 1.", _SCALES),

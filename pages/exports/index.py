@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from core.export import ADAPTERS, NEED_MATRIX, ExportFormat, Quantization
+from core.export import ADAPTERS, NEED_MATRIX, ExportFormat, Quantization, unexportable
 from core.fidelity import FidelityVerdict
 from core.job import JobState
 from services.container import Services
@@ -90,6 +91,10 @@ class ExportsPage:
     verdicts: dict[str, RunVerdict]
     """Of the newest of these runs."""
     session_id: str
+    head: str
+    """What these runs' models give back; see :attr:`core.methods.Method.head`."""
+    other: str
+    """A run of the other kind, or ''."""
     formats: tuple[FormatChoice, ...]
     more: tuple[FormatChoice, ...]
     numbers: tuple[NumberFormat, ...]
@@ -100,16 +105,22 @@ class ExportsPage:
     """Why the run's adapter cannot be exported by itself; '' if it can."""
 
 
-def export_choices(known: Expected | None = None, chosen: str = "gguf/q4_k_m") -> tuple[FormatChoice, ...]:
-    """The few formats that suit most users, with their expected size and quality if known."""
-    return tuple(_format(known, *choice, chosen=choice[0] == chosen) for choice in RECOMMENDED)
+def export_choices(known: Expected | None = None, head: str = "language") -> tuple[FormatChoice, ...]:
+    """The few formats that suit most users, with their expected size and quality if known; the first is chosen."""
+    offered = _offered(RECOMMENDED, head)
+    return tuple(_format(known, *choice, chosen=not place) for place, choice in enumerate(offered))
 
 
-def more_choices(known: Expected | None = None) -> tuple[FormatChoice, ...]:
+def more_choices(known: Expected | None = None, head: str = "language") -> tuple[FormatChoice, ...]:
     """The other formats, those of an adapter only if the run has one that can be exported by itself."""
     impossible = {ExportFormat.ADAPTER_GGUF} if known and known.dora else frozenset[ExportFormat]()
     impossible |= ADAPTERS if known and known.no_adapter else frozenset[ExportFormat]()
-    return tuple(_format(known, *choice, chosen=False) for choice in MORE if choice[0] not in impossible)
+    offered = (choice for choice in _offered(MORE, head) if choice[0] not in impossible)
+    return tuple(_format(known, *choice, chosen=False) for choice in offered)
+
+
+def _offered(choices: Sequence[tuple[str, str, str]], head: str) -> list[tuple[str, str, str]]:
+    return [choice for choice in choices if not unexportable(ExportFormat(split_choice(choice[0])[0]), head)]
 
 
 def _format(known: Expected | None, value: str, title: str, text: str, *, chosen: bool) -> FormatChoice:
@@ -126,8 +137,10 @@ def _format(known: Expected | None, value: str, title: str, text: str, *, chosen
     return FormatChoice(value, title, text, chosen, _about(count), good, checked)
 
 
-def number_formats(known: Expected | None = None) -> tuple[NumberFormat, ...]:
-    """Every quantization that a GGUF can have here, largest first."""
+def number_formats(known: Expected | None = None, head: str = "language") -> tuple[NumberFormat, ...]:
+    """Every quantization that a GGUF can have here, largest first; none if there can be no GGUF."""
+    if unexportable(ExportFormat.GGUF, head):
+        return ()
     return tuple(
         NumberFormat(
             kind.value,
@@ -173,7 +186,7 @@ def split_choice(choice: str) -> tuple[str, str | None]:
 
 def exportable(services: Services) -> tuple[RunView, ...]:
     """Runs that have ended and have a trained model, newest first."""
-    trained = {model.session_id for model in services.models.trained()}
+    trained = {model.session_id for model in (*services.models.trained(), *services.models.scoring())}
     return tuple(run for run in services.runs.list() if run.session_id in trained and run.job.over)
 
 
@@ -200,18 +213,25 @@ def exports_page(services: Services, session_id: str) -> ExportsPage:
     """
     runs = exportable(services)
     asked = next((run for run in runs if run.session_id == session_id), None)
+    scoring = {model.session_id for model in services.models.scoring()}
     judged = (*runs[:JUDGED], *([asked] if asked else []))
     verdicts = {one.session_id: services.runs.verdict(one) for one in judged}
     learned = (run for run in runs[:JUDGED] if verdicts[run.session_id].outcome is Outcome.LEARNED)
     run = asked or next(learned, runs[0] if runs else None)
     known = expected_of(services, run)
+    # The formats depend on it, so the form offers runs of one kind, and links to the others.
+    head = "score" if run and run.session_id in scoring else "language"
+    alike = tuple(one for one in runs if (one.session_id in scoring) == (head == "score"))
+    other = next((one.session_id for one in runs if one not in alike), "")
     return ExportsPage(
-        runs,
+        alike,
         verdicts,
         run.session_id if run else "",
-        export_choices(known),
-        more_choices(known),
-        number_formats(known),
+        head,
+        other,
+        export_choices(known, head),
+        more_choices(known, head),
+        number_formats(known, head),
         tuple(services.exports.checkpoints(run.session_id)) if run else (),
         export_lines(services),
         _space(known),

@@ -9,6 +9,7 @@ from typing import Any
 import core.rewards
 from core.errors import InvalidInput, TunesmithError
 from core.rewards import Account, adversarial, charged_to
+from core.rewards.reward_model import RUN, scored_by
 from services.container import Services
 from services.forms.fields import whole_number
 from services.forms.labels import plain_name, reward_title
@@ -46,11 +47,14 @@ def _dataset(draft: Draft) -> dict[str, Any]:
 
 
 def reward_choices(services: Services, draft: Draft) -> dict[str, tuple[str, dict[str, Any]]]:
-    """Rewards that can be tested: the draft's, built-in ones, saved ones."""
+    """Rewards that can be tested: the draft's, built-in ones, reward models that were trained here, saved ones."""
     own_one = draft.reward.json() or {"type": "preset", "preset_name": "math"}
     offered = {"draft": (f"From your setup: {reward_title(own_one)}", own_one)}
     for preset in core.rewards.PRESETS.values():
         offered[f"preset:{preset.name}"] = (preset.title, {"type": "preset", "preset_name": preset.name})
+    for model in services.models.scoring():
+        section = {"type": "composite", "components": [scored_by(model.session_id)]}
+        offered[f"{RUN}{model.session_id}"] = (f"Reward model: {model.title}", section)
     for one in services.saved_rewards.list():
         offered[f"saved:{one['name']}"] = (f"{one['name']} (saved)", services.saved_rewards.use(one["name"]))
     return offered

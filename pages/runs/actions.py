@@ -40,15 +40,16 @@ class RunAction:
     hint: str = ""
 
 
-def actions(run: RunView, found: RunVerdict, *, has_weights: bool) -> tuple[RunAction, ...]:
+def actions(run: RunView, found: RunVerdict, *, has_weights: bool, scores: bool = False) -> tuple[RunAction, ...]:
     """The buttons for a run in its current state.
 
     Args:
         has_weights: Whether it has saved a trained model, which can be exported and chatted with.
+        scores: Whether it trained a reward model, which scores answers and writes none.
     """
     made = [*_at_work(run, found), *_new_runs(run, found), *_resume(run, found)]
     if has_weights and run.job.over:
-        made += _with_model(run, found)
+        made += _with_scores(run, found) if scores else _with_model(run, found)
     return tuple(sorted(made, key=lambda action: not action.primary))
 
 
@@ -107,6 +108,13 @@ def _with_model(run: RunView, found: RunVerdict) -> Iterator[RunAction]:
         words = "Evaluate on more questions" if first and action is Action.EVALUATE else title
         yield RunAction(key, words, f"{place}?session_id={run.session_id}", icon=icon, primary=first)
     yield _post(run, "continue", "Continue training", "circle-plus")
+
+
+def _with_scores(run: RunView, found: RunVerdict) -> Iterator[RunAction]:
+    first = found.action is Action.EXPORT
+    yield RunAction("go-export", "Export", f"/exports?session_id={run.session_id}", icon="package", primary=first)
+    yield _post(run, "use-reward", "Use as a reward", "sliders-horizontal")
+    yield RunAction("go-reward", "Try it in the reward tester", f"/rewards/bench?first=run:{run.session_id}")
 
 
 def _post(

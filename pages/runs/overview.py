@@ -18,6 +18,7 @@ from pages.parts import PhaseView
 from pages.runs.actions import RunAction
 from pages.runs.address import Wanted
 from pages.runs.answers import SampleView, sample
+from pages.runs.scores import ScoresView, scores_view
 from pages.runs.spark import points_of
 from services.container import Services
 from services.runs.verdict import RunVerdict
@@ -64,6 +65,7 @@ class OverviewView:
     more: tuple[Tile, ...]
     sample: SampleView | None
     reports: tuple[ReportView, ...]
+    scores: ScoresView | None
 
 
 def overview(
@@ -93,6 +95,7 @@ def overview(
         more=tuple(tile for tile in tiles if tile not in first),
         sample=sample(services, view.session_id, Wanted().url(path)) if rollouts else None,
         reports=of_run(services, view.session_id) if view.job.state is JobState.COMPLETED else (),
+        scores=scores_view(services, view),
     )
 
 

@@ -98,7 +98,7 @@ def board(services: Services, session_id: str, wanted: Wanted, path: str) -> Run
     tabs = [key for key in TABS if key != "answers" or Need.ROLLOUTS in method.needs]
     tab = wanted.tab if wanted.tab in tabs else "overview"
     judged = services.runs.verdict(view)
-    possible = actions(view, judged, has_weights=services.models.has_weights(view.job))
+    possible = actions(view, judged, has_weights=services.models.has_weights(view.job), scores=method.head == "score")
     rows = merge(services.runs.metrics(session_id)[0])
     return RunBoard(
         view=view,

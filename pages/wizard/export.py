@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from core.methods import method_of
 from pages.exports.index import (
     ExportLine,
     FormatChoice,
@@ -30,6 +31,7 @@ class ExportStep:
     run_choices: tuple[RunView, ...]
     verdicts: dict[str, RunVerdict]
     session_id: str
+    head: str
     formats: tuple[FormatChoice, ...]
     more: tuple[FormatChoice, ...]
     numbers: tuple[NumberFormat, ...]
@@ -43,16 +45,19 @@ def export_step(services: Services) -> ExportStep:
     snapshot = services.snapshots.take()
     session_id = snapshot.draft.session_id or ""
     run = next((run for run in exportable(services) if run.session_id == session_id), None)
-    known = expected_of(services, run)
+    known, head = expected_of(services, run), snapshot.draft.chosen_method.head
+    if run:
+        head = method_of(services.runs.config(session_id)).head
     return ExportStep(
         frame(services, "export", snapshot),
         run,
         (run,) if run else (),
         {session_id: services.runs.verdict(run)} if run else {},
         session_id,
-        export_choices(known),
-        more_choices(known),
-        number_formats(known),
+        head,
+        export_choices(known, head),
+        more_choices(known, head),
+        number_formats(known, head),
         tuple(services.exports.checkpoints(session_id)) if run and session_id else (),
         export_lines(services, session_id) if run else (),
         known.no_adapter if known else "",

@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 
 from core.methods import Need
+from core.rewards.reward_model import RUN
 from pages.wizard.frame import Frame, frame
 from pages.wizard.trial import Trial, trial
 from services.container import Services
@@ -64,6 +65,8 @@ class RewardStep:
     clip_high: str
     suggestion: SuggestedReward | None
     trial: Trial
+    offers: dict[str, tuple[tuple[str, str], ...]]
+    """Values to choose from in fields of components, with titles; see :attr:`core.rewards.info.Param.suggests`."""
 
 
 def reward_step(services: Services) -> RewardStep | None:
@@ -95,7 +98,13 @@ def reward_step(services: Services) -> RewardStep | None:
         clip_high=as_text(section.get("clip_high")),
         suggestion=_suggestion(services, draft),
         trial=trial(services, draft),
+        offers={"reward_runs": reward_runs(services)},
     )
+
+
+def reward_runs(services: Services) -> tuple[tuple[str, str], ...]:
+    """Finished runs that trained a reward model: the value of the field and the run's title."""
+    return tuple((f"{RUN}{item.session_id}", item.title) for item in services.models.scoring())
 
 
 def _families() -> dict[str, list[ComponentChoice]]:

@@ -18,9 +18,11 @@ class ChatStep:
     chat: ChatView
 
 
-def chat_step(services: Services) -> ChatStep:
-    """For the draft's run."""
+def chat_step(services: Services) -> ChatStep | None:
+    """For the draft's run; None if it trained a reward model, which writes no answers."""
     snapshot = services.snapshots.take()
     session_id = snapshot.draft.session_id or ""
+    if any(one.session_id == session_id for one in services.models.scoring()):
+        return None
     chat = chat_view(services, session_id=session_id, form={}, keep=f"test:{session_id}")
     return ChatStep(frame(services, "test", snapshot), chat)

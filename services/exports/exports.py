@@ -18,11 +18,13 @@ from core.export import (
     ExportSpec,
     Quantization,
     no_adapter,
+    unexportable,
 )
 from core.fidelity import FidelityVerdict
 from core.job import ENDED, JobKind, JobState, check_id, new_id
 from core.job_dir import JobDir, checked_json, read_json, step_of
 from core.log_tail import tail_text
+from core.methods import method_of
 from core.model import local_folder, typed_path
 from core.moment import now
 from core.settings import Home
@@ -156,6 +158,8 @@ class Exports:
         run = self._database.job(check_id(spec.session_id), JobKind.TRAIN)
         if run.job_state not in ENDED:
             raise Conflict("This run is still in progress. Wait until it ends or stop it, then export.")
+        if reason := unexportable(spec.format, method_of(run.config).head):
+            raise InvalidInput(reason, field="format")
         run_dir = JobDir.open(self._home.outputs, spec.session_id)
         trained = published(run_dir)
         if trained is None:
@@ -301,6 +305,7 @@ class Exports:
         done = job.job_state is JobState.COMPLETED or verifying
         files = result.get("files", []) if done else []
         quantizations = quantizations_of(job.config)
+        scores = (result.get("origin") or {}).get("head") == "score"
         return ExportView(
             job=job.facts(queue),
             format=job.config.get("format", ""),
@@ -312,7 +317,7 @@ class Exports:
             importance_matrix=bool(job.config.get("importance_matrix")),
             unverified=[file["name"] for file in files if unverified(file)],
             verifying=verifying,
-            model_path=None if verifying else _reference(job, files),
+            model_path=None if verifying or scores else _reference(job, files),
             files=files,
             commands=result.get("commands") if done else None,
             origin=result.get("origin") or {},

@@ -23,7 +23,7 @@ _DEFAULTS = {name: RewardComponent.model_fields[name].default for name in _FIELD
 
 @dataclass(frozen=True)
 class ParamView:
-    """One setting of a reward. ``long`` is for a field with several lines."""
+    """One setting of a reward. ``long`` is for a field with several lines, ``suggests`` names what the page offers."""
 
     name: str
     title: str
@@ -31,6 +31,7 @@ class ParamView:
     value: str
     choices: tuple[tuple[str, str], ...]
     long: bool = False
+    suggests: str = ""
 
     @property
     def shown(self) -> str:
@@ -130,6 +131,7 @@ def _param(param: Param, value: Any) -> ParamView:
         str(value).lower() if yes_no else shown(value),
         (("true", "Yes"), ("false", "No")) if yes_no else param.choices,
         param.type == "text" and (param.maximum or 0) > 500,
+        param.suggests,
     )
 
 

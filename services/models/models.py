@@ -11,6 +11,7 @@ from core.errors import InvalidInput, NotFound, TunesmithError, Unavailable
 from core.job import ENDED, JobKind
 from core.job_dir import JobDir, read_model
 from core.kept import Kept
+from core.methods import method_of
 from core.model import BaseModelInfo, local_folder
 from core.settings import Home, Settings
 from core.weights import published
@@ -176,8 +177,15 @@ class Models:
             return False
 
     def trained(self) -> list[TrainedModel]:
-        """Runs with a trained model, newest first."""
-        jobs = self._database.jobs(JobKind.TRAIN)
+        """Runs with a trained model to chat with, newest first."""
+        return self._saved("language")
+
+    def scoring(self) -> list[TrainedModel]:
+        """Runs with a reward model, newest first. It gives scores and no text."""
+        return self._saved("score")
+
+    def _saved(self, head: str) -> list[TrainedModel]:
+        jobs = self._database.jobs(JobKind.TRAIN, with_config=True)
         called = titles(jobs)
         return [
             TrainedModel(
@@ -192,7 +200,7 @@ class Models:
                 reward=job.reward,
             )
             for job in jobs
-            if self.has_weights(job.facts())
+            if method_of(job.config).head == head and self.has_weights(job.facts())
         ]
 
     def _result_step(self, job: Job) -> int:

@@ -10,6 +10,7 @@ from core.errors import Conflict, InvalidConfig, InvalidInput, NotFound
 from core.export import ExportFormat
 from core.job import JobKind, JobState, check_id
 from core.job_dir import JobDir, read_json
+from core.methods import method_of
 from core.model import local_folder, typed_path
 from core.settings import Home
 from core.weights import START, Weights, start_of, trained_by
@@ -87,6 +88,8 @@ class References:
     def _of_session(self, session_id: str, step: str) -> dict[str, Any]:
         job = self._database.job(check_id(session_id), JobKind.TRAIN)
         run = JobDir.open(self._home.outputs, session_id)
+        if method_of(job.config).head == "score":
+            raise InvalidInput(_NO_TEXT, field="model_path")
         model = {**(job.config.get("model") or {}), "name": job.model}
         if step == START:
             return self._loaded(start_of(run, model))
@@ -106,6 +109,8 @@ class References:
         files = JobDir.open(self._home.exports, export_id).files
         if job.job_state is not JobState.COMPLETED or not files.is_dir():
             raise Conflict("This export is not finished, so you cannot chat with it yet. Check the export's page.")
+        if (read_json(files.parent / "result.json") or {}).get("origin", {}).get("head") == "score":
+            raise InvalidInput(_NO_TEXT, field="model_path")
         if name:
             return _gguf(files, name)
         if job.config.get("format") == ExportFormat.MERGED:
@@ -151,6 +156,9 @@ class References:
         return str(folder) if folder else name
 
 
+_NO_TEXT = (
+    "This is a reward model: it scores answers and writes none. Use it as a reward, or score answers on its run's page."
+)
 _NOTHING_TO_LOAD = "This export is not a model on its own. Choose a GGUF file, a merged model or an adapter."
 
 

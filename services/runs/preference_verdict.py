@@ -120,12 +120,15 @@ class ByPreference(ByLoss):
         if not self.found:
             return self.say(
                 Outcome.LEARNED, "good", headline, action=Action.EXPORT, evidence=self._evidence(),
-                advice=("Export it or chat with it.",),
+                advice=(self._next(),),
             )  # fmt: skip
         return self.say(
             Outcome.LEARNED, "watch", headline, action=Action.CHANGE, evidence=self._evidence(),
             advice=(*self.found.advice, "Or export it as it is."), remedy=self.found.remedy,
         )  # fmt: skip
+
+    def _next(self) -> str:
+        return "Use it as a reward, or export it." if self.method.head == "score" else "Export it or chat with it."
 
     # --- words and figures ---
 

@@ -1,8 +1,8 @@
 """The classifier process: scores answers with one reward model over standard input and output.
 
-The first JSON line names the model. Each further line is a batch of ``[question, answer]`` pairs, and each gets
-one line in return. It is started by :mod:`core.rewards.reward_model`, whose process never loads torch, and ends with
-its input.
+The first JSON line names the model: a folder, a Hugging Face id, or the folder of a run that trained one. Each further
+line is a batch of ``[question, answer, conversation or null]``, and each gets one line in return. It is started by
+:mod:`core.rewards.reward_model`, whose process never loads torch, and ends with its input.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,8 +21,15 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from core.errors import InvalidInput, TunesmithError
+from core.job_dir import JobDir
+from core.settings import Home
+from core.training.job.device import this_device
+from core.training.models.scorer import RunScorer, load_scorer
 
 log = logging.getLogger("tunesmith")
+
+Asked = list[Any]
+"""A question, an answer and, if it is more than a question, the conversation before the answer."""
 
 
 @dataclass(frozen=True)
@@ -42,14 +50,14 @@ class Judge:
     max_tokens: int
     labels: tuple[str, ...]
 
-    def outputs(self, texts: list[list[str]]) -> tuple[list[list[float]], int]:
+    def outputs(self, texts: list[Asked]) -> tuple[list[list[float]], int]:
         """The raw outputs, a row of ``len(labels)`` for each answer, and the number of tokens read."""
-        encoded = self._encoded(texts).to(self.model.device)
+        encoded = self._encoded([(question, answer) for question, answer, *_ in texts]).to(self.model.device)
         with torch.inference_mode():
             logits = self.model(**encoded).logits.float()
         return logits.tolist(), int(encoded["attention_mask"].sum())
 
-    def _encoded(self, texts: list[list[str]]) -> Any:
+    def _encoded(self, texts: list[tuple[str, str]]) -> Any:
         limits: dict[str, Any] = {
             "truncation": True, "max_length": self.max_tokens, "padding": True, "return_tensors": "pt",
         }  # fmt: skip
@@ -67,13 +75,29 @@ class Judge:
         return self.tokenizer([question for question, _ in texts], answers, **{**limits, "truncation": "longest_first"})
 
 
-def load(asked: dict[str, Any]) -> Judge:
+@dataclass(frozen=True)
+class RunJudge:
+    """A reward model that was trained here: it reads answers exactly as in its training."""
+
+    scorer: RunScorer
+    labels: tuple[str, ...] = ("score",)
+
+    def outputs(self, texts: list[Asked]) -> tuple[list[list[float]], int]:
+        """As :meth:`Judge.outputs`."""
+        ids = [self.scorer.ids(question, answer, *more) for question, answer, *more in texts]
+        return [[score] for score in self.scorer.scores(ids)], sum(map(len, ids))
+
+
+def load(asked: dict[str, Any]) -> Judge | RunJudge:
     """Load the requested model.
 
     Raises:
         InvalidInput: It is not a sequence classifier, has no safetensors, or needs remote code.
         TunesmithError: It is missing or cannot be reached.
     """
+    if asked.get("run"):
+        device = this_device()
+        return RunJudge(load_scorer(JobDir(Path(asked["run"])), Home(Path(asked["home"])), device))
     source, revision = str(asked["model"]), str(asked.get("revision") or "") or None
     try:
         model, info = AutoModelForSequenceClassification.from_pretrained(
@@ -126,9 +150,11 @@ def _labels(model: Any) -> tuple[str, ...]:
     return tuple(str(names.get(place, place)) for place in range(model.config.num_labels))
 
 
-def answer(judge: Judge, message: dict[str, Any]) -> dict[str, Any]:
+def answer(judge: Judge | RunJudge, message: dict[str, Any]) -> dict[str, Any]:
     """The response to one batch."""
-    outputs, tokens = judge.outputs([[_plain(question), _plain(text)] for question, text in message["texts"]])
+    outputs, tokens = judge.outputs(
+        [[_plain(question), _plain(text), *more] for question, text, *more in message["texts"]]
+    )
     return {"outputs": outputs, "labels": list(judge.labels), "tokens": tokens}
 
 
@@ -144,7 +170,7 @@ def serve() -> int:
     os.dup2(2, 1)
     transformers_logging.disable_progress_bar()
     torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1))
-    judge: Judge | None = None
+    judge: Judge | RunJudge | None = None
     for line in sys.stdin:
         message = json.loads(line)
         if "texts" in message and judge is not None:

@@ -19,8 +19,14 @@ def export(run: JobDir, home: Home, status: Status) -> str:
         Stopped: It was canceled; nothing is kept.
         TunesmithError: It cannot be created.
     """
+    from core.training.exporting.scores import ScoreExport
     from core.training.exporting.verify import Verification
 
     given = {name: value for name, value in run.whole_config().items() if name != "created_at"}
-    kind = Verification if run.made else Export
-    return kind(run, ExportSpec.model_validate(given), home, status).make()
+    spec = ExportSpec.model_validate(given)
+    if run.made:
+        return Verification(run, spec, home, status).make()
+    made = Export(run, spec, home, status)
+    if made.origin.head == "score":
+        made = ScoreExport(run, spec, home, status)
+    return made.make()

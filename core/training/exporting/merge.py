@@ -23,6 +23,7 @@ from core.config import RunConfig, parse
 from core.errors import InvalidInput, Unavailable
 from core.export import ExportSpec
 from core.job_dir import JobDir, read_json
+from core.methods import method
 from core.model import Device, typed_path
 from core.settings import Home
 from core.training.job.weights import sha256
@@ -87,6 +88,11 @@ class Origin:
         found = [sha256(file) for file in weight_files(self.weights)]
         return found[0] if len(found) == 1 else hashlib.sha256("".join(found).encode()).hexdigest()
 
+    @property
+    def head(self) -> str:
+        """What the model gives back: ``language`` or ``score``; see :attr:`core.methods.Method.head`."""
+        return method(self.config.method).head if self.config else "language"
+
     def facts(self) -> dict[str, Any]:
         """JSON for ``result.json`` that identifies the weights."""
         info = (read_json(self.session.prepared / "info.json") if self.session else None) or {}
@@ -98,6 +104,7 @@ class Origin:
             "base": self.base,
             "base_revision": self.revision,
             "dataset_hash": info.get("sha256"),
+            **({"head": self.head} if self.head != "language" else {}),
         }
 
 
