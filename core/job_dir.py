@@ -21,6 +21,7 @@ file                   writer                          what it is
 ``environment.json``   worker                          versions and hardware of each attempt
 ``evaluation.json``    worker                          held-out answers before and after, compared
 ``reward_report.json`` worker                          what a reward model's scores are worth
+``scored/``            web                             files of answers that a reward model has scored
 ``held_out.jsonl``     worker, append only             the result of each held-out row, one evaluation per line
 ``kept.json``          worker (temporary file, rename) the best evaluation, and whether the run ended early
 =====================  ==============================  =====================================
@@ -105,6 +106,8 @@ class JobDir:
         """A run's :class:`core.evaluation.RunEvaluation`, written when the run completes."""
         self.reward_report = path / "reward_report.json"
         """A reward model's :class:`core.reward_report.RewardReport`, written when its run completes."""
+        self.scored = path / "scored"
+        """Files of answers that a reward model has scored, a :class:`services.runs.score_files.ScoredFile` each."""
         self.held_out = path / "held_out.jsonl"
         """The results of single held-out rows, from which the intervals of differences are computed."""
         self.kept = path / "kept.json"

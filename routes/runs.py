@@ -26,6 +26,7 @@ from routes._pages import back, page, say, say_deleted, to
 from services.current import services
 from services.runs.diagnosis import changed
 from services.runs.reward_reports import another_seed, comparisons, require_scores, wanted_report
+from services.runs.score_files import ScoredFile
 from services.wizard.start import continued
 
 bp = Blueprint("runs", __name__)
@@ -56,6 +57,12 @@ class StopBody(SessionBody):
     """The run to stop, and how."""
 
     now: bool = Field(False, description="Stop immediately, without saving a checkpoint.")
+
+
+class ScoreFileBody(Body):
+    """The file to score."""
+
+    dataset: str = Field(description="An uploaded dataset as upload:<id>, with prompt, chosen, rejected and subset.")
 
 
 class NameBody(Body):
@@ -172,6 +179,36 @@ def reward_report(session_id: str) -> Response:
     others = [(one.session_id, one.title) for one in found.models.scoring()]
     agreed = [one.json() for one in comparisons(home, session_id, others)]
     return jsonify({"report": wanted_report(home, session_id).json(), "agreement": agreed})
+
+
+@bp.get("/api/training/sessions/<session_id>/score-files")
+@describes(answer={"files": list})
+def score_files(session_id: str) -> Response:
+    """List the files that a run's reward model has scored, newest first, with the accuracy of each."""
+    files = services().score_files.list(session_id)
+    return jsonify({"files": [one.model_dump(mode="json") for one in files]})
+
+
+@bp.post("/api/training/sessions/<session_id>/score-files")
+@describes(body=ScoreFileBody, answer={"id": str, "state": str, "of": int}, status=202)
+def score_file(session_id: str) -> tuple[Response, int]:
+    """Score an uploaded file of prompts with right and wrong answers by a run's reward model (best-of-n)."""
+    return jsonify(_score_file(session_id, read_body(ScoreFileBody).dataset).model_dump(mode="json")), 202
+
+
+@bp.post("/api/training/sessions/<session_id>/score-files/<file_id>/cancel")
+@describes(answer={"id": str}, status=202)
+def cancel_score_file(session_id: str, file_id: str) -> tuple[Response, int]:
+    """Stop scoring a file. 409 if it is not being scored."""
+    return jsonify({"id": services().score_files.cancel(session_id, file_id).id}), 202
+
+
+def _score_file(session_id: str, dataset: str) -> ScoredFile:
+    found = services()
+    kind, _, upload_id = dataset.partition(":")
+    if kind != "upload":
+        raise InvalidInput("Upload the file as a dataset first, then choose it.", field="dataset")
+    return found.score_files.start(session_id, dataset, found.datasets.info(upload_id).name)
 
 
 @bp.patch("/api/training/sessions/<session_id>")
@@ -318,6 +355,16 @@ def _act_reseed(session_id: str) -> AnyResponse:
     return to("wizard.train")
 
 
+def _act_score_file(session_id: str) -> AnyResponse:
+    _score_file(session_id, request.form.get("dataset", ""))
+    return to("runs.show", session_id=session_id)
+
+
+def _act_score_cancel(session_id: str) -> AnyResponse:
+    services().score_files.cancel(session_id, request.form.get("file", ""))
+    return to("runs.show", session_id=session_id)
+
+
 def _act_delete(session_id: str) -> AnyResponse:
     say_deleted("Run deleted.", services().runs.delete(session_id))
     return to("runs.index")
@@ -333,6 +380,8 @@ _ACTS: dict[str, Callable[[str], AnyResponse]] = {
     "continue": _act_continue,
     "use-reward": _act_use_reward,
     "reseed": _act_reseed,
+    "score-file": _act_score_file,
+    "score-cancel": _act_score_cancel,
     "fix": _act_fix,
     "delete": _act_delete,
 }

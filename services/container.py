@@ -33,6 +33,7 @@ from services.rewards.rewards import Rewards
 from services.rewards.saved import SavedRewards
 from services.runs.preflight import Preflight
 from services.runs.runs import Runs
+from services.runs.score_files import ScoreFiles
 from services.runs.speed_test import SpeedTest
 from services.runs.speeds import Speeds
 from services.storage.cleanup import Cleanup
@@ -68,6 +69,7 @@ class Services:
     downloads: Downloads
     endpoint: Endpoint
     runs: Runs
+    score_files: ScoreFiles
     exports: Exports
     deliveries: Deliveries
     probes: Probes
@@ -92,6 +94,7 @@ class Services:
         self.webhook.close()
         self.speed_test.close()
         self.watcher.close()
+        self.score_files.close()
         self.models.close()
         self.model_hub.close()
         self.database.close()
@@ -138,7 +141,7 @@ def build(settings: Settings, launcher: Launcher | None = None) -> Services:
         models=models,
         check_dataset=check_dataset,
     )
-    bench = Bench(home, models)
+    score_files, bench = ScoreFiles(home), Bench(home, models)
     exports = Exports(home, database, events, wake=watcher.wake)
     probes = Probes(home, database, events, check_model=models.validate, check_dataset=check_dataset, wake=watcher.wake)
     preflight = Preflight(home, system, bench, library, reach)
@@ -152,7 +155,9 @@ def build(settings: Settings, launcher: Launcher | None = None) -> Services:
     chosen = DatasetChoice(wizard, draft_rows, library, preparations)
     drafts = Drafts(wizard, snapshots, draft_rows, chosen, library, configs, runs, probes, preflight)
     deliveries = Deliveries(settings, exports, events)
-    folders.under_way = lambda: _under_way(database, watcher, dataset_jobs, downloads, preparations, deliveries)
+    folders.under_way = lambda: _under_way(
+        database, watcher, dataset_jobs, downloads, preparations, deliveries, score_files
+    )
     return Services(
         settings=settings,
         preferences=preferences,
@@ -171,6 +176,7 @@ def build(settings: Settings, launcher: Launcher | None = None) -> Services:
         downloads=downloads,
         endpoint=Endpoint(home.endpoint, models),
         runs=runs,
+        score_files=score_files,
         probes=probes,
         evaluations=Evaluations(home, database, events, models=models, check_dataset=check_dataset, wake=watcher.wake),
         exports=exports,
@@ -203,6 +209,7 @@ def _under_way(
     downloads: Downloads,
     preparations: Preparations,
     deliveries: Deliveries,
+    score_files: ScoreFiles,
 ) -> str:
     """What writes into the folders and must end before one is moved, in words; '' for nothing."""
     if job := next(iter(database.unfinished()), None):
@@ -213,5 +220,6 @@ def _under_way(
         (any(download.state == "working" for download in downloads.all()), "A model is being downloaded."),
         (preparations.busy, "A dataset is being prepared."),
         (deliveries.busy, "An export is being sent."),
+        (score_files.busy, "A reward model is scoring a file."),
     )
     return next((words for so, words in found if so), "")

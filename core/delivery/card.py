@@ -24,7 +24,8 @@ from core.metric import Better
 from core.metrics import metric
 from core.model import BUILTIN_PREFIX, ORIGINAL
 from core.reproduce import ran_on, versions_line
-from core.reward_report import RewardReport, in_words
+from core.reward_report import RewardReport
+from core.reward_report_words import in_words
 from core.settings import Home
 from core.start import Start
 

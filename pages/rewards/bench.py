@@ -9,7 +9,8 @@ from typing import Any
 import core.rewards
 from core.errors import InvalidInput, TunesmithError
 from core.rewards import Account, adversarial, charged_to
-from core.rewards.reward_model import RUN, scored_by
+from core.rewards.classifier import RUN
+from core.rewards.reward_model import scored_by
 from services.container import Services
 from services.forms.fields import whole_number
 from services.forms.labels import plain_name, reward_title

@@ -18,6 +18,7 @@ from pages.parts import PhaseView
 from pages.runs.actions import RunAction
 from pages.runs.address import Wanted
 from pages.runs.answers import SampleView, sample
+from pages.runs.score_files import ScoreFilesView, files_view
 from pages.runs.scores import ScoresView, scores_view
 from pages.runs.spark import points_of
 from services.container import Services
@@ -66,6 +67,7 @@ class OverviewView:
     sample: SampleView | None
     reports: tuple[ReportView, ...]
     scores: ScoresView | None
+    files: ScoreFilesView | None
 
 
 def overview(
@@ -96,6 +98,7 @@ def overview(
         sample=sample(services, view.session_id, Wanted().url(path)) if rollouts else None,
         reports=of_run(services, view.session_id) if view.job.state is JobState.COMPLETED else (),
         scores=scores_view(services, view),
+        files=files_view(services, view),
     )
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from core.methods import method_of
-from core.reward_report import RewardReport, correlation_words, in_words, share_words
+from core.reward_report import RewardReport
+from core.reward_report_words import correlation_words, in_words, share_words
 from core.statistics import decimals
 from pages.parts import Line
 from services.container import Services

@@ -31,7 +31,6 @@ class ExportStep:
     run_choices: tuple[RunView, ...]
     verdicts: dict[str, RunVerdict]
     session_id: str
-    head: str
     formats: tuple[FormatChoice, ...]
     more: tuple[FormatChoice, ...]
     numbers: tuple[NumberFormat, ...]
@@ -54,7 +53,6 @@ def export_step(services: Services) -> ExportStep:
         (run,) if run else (),
         {session_id: services.runs.verdict(run)} if run else {},
         session_id,
-        head,
         export_choices(known, head),
         more_choices(known, head),
         number_formats(known, head),

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 
 from core.methods import Need
-from core.rewards.reward_model import RUN
+from core.rewards.classifier import RUN
 from pages.wizard.frame import Frame, frame
 from pages.wizard.trial import Trial, trial
 from services.container import Services

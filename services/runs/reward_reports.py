@@ -61,7 +61,7 @@ def comparisons(home: Home, session_id: str, others: Sequence[tuple[str, str]]) 
         session_id: The run.
         others: IDs and titles of the other runs that trained a reward model, newest first.
     """
-    found = []
+    found: list[Compared] = []
     for other, title in others:
         if other == session_id or len(found) == MOST_COMPARED:
             continue

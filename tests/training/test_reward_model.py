@@ -30,6 +30,7 @@ from core.job_dir import JobDir, iter_lines, read_json, read_model, whole_lines,
 from core.model import Device
 from core.reward import Item, Markers
 from core.reward_report import RewardReport, sigmoid
+from core.rewards import classifier
 from core.rewards import reward_model as judging
 from core.settings import Home
 from core.training.arguments import lora_arguments
@@ -354,7 +355,7 @@ def test_it_is_the_reward_of_another_run(finished: JobDir, models: Home, monkeyp
     try:
         assert work(run, monkeypatch, models) == JobState.COMPLETED
     finally:
-        judging.close_all()
+        classifier.close_all()
     groups = [group for group in iter_lines(run.completions) if group["phase"] == "training"]
     report, scorer = report_of(finished), load_scorer(finished, models, CPU)
     for group in groups[:2]:
@@ -379,4 +380,4 @@ def test_a_run_that_is_no_reward_model_gives_no_score(
         (found,) = judging.reward_model([item], markers=markers, model=model)
         assert found.value == 0
         assert why in found.why
-    assert not judging._RUNNING
+    assert not classifier.RUNNING

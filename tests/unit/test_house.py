@@ -87,6 +87,7 @@ HELPERS_OF_METHODS = {
     "core/training/methods/packing.py": "several rows in one sequence",
     "core/training/methods/pairs.py": "pairs of a better and a worse answer in tokens",
     "core/training/methods/sft_rows.py": "tokens and weights for supervised fine-tuning",
+    "core/training/methods/score_report.py": "the report on a reward model",
     "core/training/methods/training_job.py": "the input of every method",
     "core/training/methods/trl.py": "shared by all TRL trainers",
     "core/training/methods/warm_up.py": "supervised steps before another method",

@@ -2,7 +2,7 @@
 
 The first JSON line names the model: a folder, a Hugging Face id, or the folder of a run that trained one. Each further
 line is a batch of ``[question, answer, conversation or null]``, and each gets one line in return. It is started by
-:mod:`core.rewards.reward_model`, whose process never loads torch, and ends with its input.
+:mod:`core.rewards.classifier`, whose process never loads torch, and ends with its input.
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, LlamaForSequenceClassifi
 from core.errors import InvalidInput
 from core.reward import Item, Markers, Score
 from core.rewards import Account, charged_to
+from core.rewards import classifier as processes
 from core.rewards import reward_model as judging
 from core.rewards.reward_model import reward_model
 from core.training.chat.classify import load
@@ -53,7 +54,7 @@ def classifier(folder: Path, labels: int, seed: int = 0) -> Path:
 def one(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A classifier with one output; its process ends with the module."""
     yield classifier(tmp_path_factory.mktemp("one"), 1)
-    judging.close_all()
+    processes.close_all()
 
 
 def scores(model: Path | str, items: list[Item] = ITEMS, **params: object) -> list[Score]:
@@ -146,19 +147,19 @@ def test_a_model_without_a_head_is_refused_and_not_tried_again_at_once(one: Path
     with charged_to(Account()) as account:
         assert "is not a reward model" in scores(folder)[0].why
     assert account.spent.failed == 4
-    tried = [one.refused[0] for one in judging._RUNNING.values()]
+    tried = [one.refused[0] for one in processes.RUNNING.values()]
     assert "is not a reward model" in scores(folder)[0].why
-    assert [one.refused[0] for one in judging._RUNNING.values()] == tried
+    assert [one.refused[0] for one in processes.RUNNING.values()] == tried
 
 
 def test_one_that_is_late_fails_its_batch_and_new_weights_are_noticed(one: Path) -> None:
     """Its process is killed; the next batch starts it again, with the folder's current content."""
     before = scores(one)[0].value
     judging._CACHE.clear()
-    (asleep,) = [each.process for each in judging._RUNNING.values() if each.process]
+    (asleep,) = [each.process for each in processes.RUNNING.values() if each.process]
     asleep.send_signal(signal.SIGSTOP)  # Running, it may be faster than this process.
     until(lambda: psutil.Process(asleep.pid).status(), lambda found: found == psutil.STATUS_STOPPED)
     assert "longer than 0.0001 seconds" in scores(one, timeout=0.0001)[0].why
-    assert all(one.process is None for one in judging._RUNNING.values() if not one.refused[1])
+    assert all(one.process is None for one in processes.RUNNING.values() if not one.refused[1])
     classifier(one, 1, seed=1)
     assert 0 < scores(one)[0].value != before

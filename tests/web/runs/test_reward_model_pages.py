@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import io
+import json
+import threading
 from typing import Any
 
 import pytest
 
+from core.errors import Conflict
 from core.job import JobState
 from core.job_dir import JobDir, JsonlWriter, write_json
+from core.reward import Item
 from core.reward_report import PairScores, report
+from core.settings import Home
 from services.container import Services
+from services.runs import score_files
 from tests.conftest import Browser, tiny
+from tests.support.live import until
 from tests.support.run_made import OTHER, RUN, make, text
 
 PAIRED = {"source": "upload:20260101-090000-cccccc", "chosen_field": "better", "rejected_field": "worse"}
@@ -156,3 +164,97 @@ def test_exports_of_both_kinds_are_reached(browser: Browser, services: Services)
     assert "gguf/q4_k_m" in writes
     assert f"/exports?session_id={RUN}" in writes
     assert f"/exports?session_id={OTHER}" in text(browser, f"/exports?session_id={RUN}")
+
+
+def uploaded(services: Services, rows: list[dict[str, Any]]) -> str:
+    data = "\n".join(map(json.dumps, rows)).encode()
+    return f"upload:{services.datasets.save_upload(io.BytesIO(data), 'four.jsonl').id}"
+
+
+def four(count: int) -> list[dict[str, Any]]:
+    """Rows in the form of RewardBench 2, of which all but the first have the longest answer as the right one."""
+    return [
+        {
+            "id": str(place), "prompt": f"Question {place}?", "subset": "odd" if place % 2 else "even",
+            "chosen": ["x" if not place else "x" * 9], "rejected": ["xx", "xxx", "xxxx"], "num_correct": 1,
+        }
+        for place in range(count)
+    ]  # fmt: skip
+
+
+def judging(monkeypatch: pytest.MonkeyPatch, home: Home, wait: threading.Event | None = None) -> None:
+    """A reward model whose score is the length of the answer; it waits before its second batch."""
+    monkeypatch.setenv("TUNESMITH_HOME", str(home.root))
+    batches: list[int] = []
+
+    def lengths(items: list[Item], *, model: str) -> list[float | str]:
+        batches.append(len(items))
+        if wait and len(batches) > 1:
+            wait.wait(60)
+        return [float(len(item.completion)) for item in items]
+
+    monkeypatch.setattr(score_files, "raw_scores", lengths)
+
+
+def ended(services: Services) -> score_files.ScoredFile:
+    return until(lambda: services.score_files.list(RUN)[0], lambda found: found.state != "scoring")
+
+
+def test_a_file_in_the_form_of_rewardbench_is_scored(
+    browser: Browser, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the page and by the API: the accuracy, by subset, with intervals."""
+    scored(services)
+    judging(monkeypatch, services.settings.home)
+    source = uploaded(services, four(6))
+    page = text(browser, f"/runs/{RUN}")
+    assert f'<option value="{source}">four.jsonl' in page
+    assert browser.post(f"/runs/{RUN}/score-file", form={"dataset": source}).status_code == 302
+    assert ended(services).state == "completed"
+    page = text(browser, f"/runs/{RUN}")
+    assert "83% (5 of 6; 95% interval 36% to 100%)" in page
+    assert "67% (2 of 3" in page
+    assert browser.post(f"/api/training/sessions/{RUN}/score-files", json={"dataset": source}).status_code == 202
+    ended(services)
+    files = browser.get(f"/api/training/sessions/{RUN}/score-files").get_json()["files"]
+    assert [(one["state"], one["result"]["overall"]["right"]["count"]) for one in files] == [("completed", 5)] * 2
+
+
+def test_scoring_can_be_canceled_and_is_not_lost_silently(
+    browser: Browser, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second file has to wait; what a server left behind is said to be interrupted."""
+    run, gate = scored(services), threading.Event()
+    judging(monkeypatch, services.settings.home, gate)
+    source = uploaded(services, four(6))
+    entry = services.score_files.start(RUN, source, "four.jsonl")
+    until(lambda: services.score_files.list(RUN)[0].done, lambda done: done == 8)
+    assert "8 of 24 answers scored." in text(browser, f"/runs/{RUN}")
+    with pytest.raises(Conflict, match="scoring a file already"):
+        services.score_files.start(RUN, source, "four.jsonl")
+    assert browser.post(f"/runs/{RUN}/score-cancel", form={"file": entry.id}).status_code == 302
+    gate.set()
+    assert ended(services).state == "canceled"
+    left = {**entry.model_dump(mode="json"), "state": "scoring"}
+    write_json(run.scored / f"{entry.id}.json", left)
+    assert "The server was stopped in between" in text(browser, f"/runs/{RUN}")
+
+
+def test_only_files_of_this_form_and_reward_models_are_taken(
+    browser: Browser, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scored(services)
+    make(services, JobState.COMPLETED, [0.1], run_id=OTHER)
+    judging(monkeypatch, services.settings.home)
+    plain = uploaded(services, [{"question": "q", "answer": "a"}])
+    place = "/api/training/sessions/{}/score-files"
+    for run, source, why in (
+        (RUN, plain, "Row 1 has no prompt"),
+        (RUN, "generated:arithmetic", "Upload the file"),
+        (RUN, "upload:20260101-090000-cccccc", "dataset"),
+        (OTHER, uploaded(services, four(2)), "has not trained a reward model"),
+    ):
+        browser.get("/")
+        refused = browser.post(place.format(run), json={"dataset": source})
+        assert refused.status_code in {400, 404, 409}
+        assert why in refused.get_json()["error"]["message"]
