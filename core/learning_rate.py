@@ -97,6 +97,11 @@ PAIRS_WITH_EXAMPLES = Rates.tenfold(8e-6, 5e-6, 2e-5)
 contains."""
 
 
+SCORES = Rates.tenfold(1e-5, 3e-6, 2e-5)
+"""Reward models. TRL's reward script; the authors of RewardBench 2 and Tulu 3 used 3e-6 to 2e-5. For LoRA: the script
+uses 1e-4; runs of 40 steps on a CPU start with the upper end, 2e-4."""
+
+
 def mistaken_for(rate: float, rates: Rates, adapter: str) -> str:
     """``full`` if a rate for LoRA is a usual one for full fine-tuning, ``lora`` for the opposite, else ''.
 

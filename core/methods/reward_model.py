@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from core.dataset import Shape
+from core.learning_rate import SCORES
 from core.methods.dpo import ACCURACY
 from core.methods.method import JobType, Method, Phase
 from core.methods.sft import SFT, rows_a_step
@@ -38,7 +39,6 @@ def suggest(source: str, on_gpu: bool) -> dict[str, dict[str, Any]]:
             "max_steps": 300,
             "batch_size": 4,
             "gradient_accumulation_steps": 4,
-            "learning_rate": 1e-4,
             "max_sequence_length": 2048,
             "optim": "adamw_8bit",
             "gradient_checkpointing": True,
@@ -87,7 +87,8 @@ REWARD_MODEL = Method(
     title="Training a reward model",
     term="Reward model",
     sentence="The model learns to score answers, so that better ones score higher than worse ones (Bradley–Terry).",
-    given="Pairs of a better and a worse answer, to train a model that scores answers",
+    given="Pairs of a better and a worse answer",
+    when="The result is a model that scores answers, as a reward for other runs.",
     head="score",
     model_seed=model_seed,
     section=RewardModelSection,
@@ -112,6 +113,7 @@ REWARD_MODEL = Method(
         "samples",
     ),
     rows_a_step=rows_a_step,
+    rates=SCORES,
     suggest=suggest,
     plans=plans,
     variant=variant,

@@ -133,7 +133,7 @@ def test_the_losses_are_those_of_a_bare_script(models: Home, monkeypatch: pytest
     ]
     training = whole.training
     trainer = RewardTrainer(
-        model=get_peft_model(model, LoraConfig(**lora_arguments(whole))),
+        model=get_peft_model(model, LoraConfig(**lora_arguments(whole, (), "llama"))),
         args=RewardConfig(
             output_dir=str(run.path / "bare"), max_steps=10, per_device_train_batch_size=training.batch_size,
             gradient_accumulation_steps=training.gradient_accumulation_steps, learning_rate=training.learning_rate,
@@ -237,6 +237,20 @@ def test_stopped_in_the_report_it_is_made_by_the_resume(models: Home, monkeypatc
     assert not killed.reward_report.exists()
     assert work(killed, monkeypatch, models) == JobState.COMPLETED
     assert read_json(killed.reward_report) == read_json(whole.reward_report)
+
+
+def test_the_report_is_about_the_step_that_is_kept(models: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the run keeps its best adapter, and that is not the last one."""
+    values = {"training__max_steps": 12, "training__save_steps": 12, "evaluation__holdout_fraction": 0.3}
+    config = reward_run(models, **values, evaluation__keep_best=True, evaluation__every_steps=4)
+    run = make_run(models, "reward-kept", config)
+    assert work(run, monkeypatch, models) == JobState.COMPLETED
+    report = report_of(run)
+    assert report.step == read_json(run.kept)["step"] < 12  # type: ignore[index]  # the run keeps one
+    scorer = load_scorer(run, models, CPU)
+    row = whole_lines(run.prepared / "holdout.jsonl")[0]
+    (again,) = scorer.scores([scorer.ids(row["instruction"], row["chosen"])])
+    assert again == pytest.approx(report.pairs[0].chosen, abs=1e-5)
 
 
 def test_another_model_seed_holds_out_the_same_pairs(

@@ -26,6 +26,7 @@ from core.training.method_rows import Item
 from core.training.methods.score_report import write_report
 from core.training.methods.training_job import TrainingJob
 from core.training.methods.trl import JobTrainer
+from core.training.methods.warm_up import load_adapter
 from core.training.models.score import scores, shortened, text_ids
 
 
@@ -92,7 +93,17 @@ def train(job: TrainingJob) -> None:
     job.stop_between_phases()
     step = trainer.run()
     evaluation.once("end", step)
-    write_report(job, step)
+    write_report(job, result_of(trainer, step))
+
+
+def result_of(trainer: Trainer, last: int) -> int:
+    """The step of the run's result: the best one if the run keeps that, and its weights are then in the model."""
+    trainer.best.follow(trainer.processing_class)
+    kept = trainer.best.published()
+    if kept is None or kept.step == last:
+        return last
+    load_adapter(trainer.job.loaded.model, trainer.job.run.checkpoints / f"checkpoint-{kept.step}")
+    return kept.step
 
 
 def reward_arguments(config: RunConfig, device: Device, folder: Path) -> dict[str, Any]:
