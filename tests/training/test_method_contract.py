@@ -1,4 +1,4 @@
-"""The contract of every training method: three small runs each."""
+"""The contract of every training method: a few small runs each."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from core.model import Device
 from core.rewards import Spent
 from core.settings import Home
 from core.training.arguments import trainer_arguments
+from core.training.evaluation import best
 from tests.training.worker_runs import TINY, changed, made_dataset, make_run, rows, work, work_until
 
 pytestmark = [
@@ -87,9 +88,9 @@ def test_the_best_evaluation_can_be_the_result(method: Method, models: Home, mon
     lead, kept = method.described[0], read_model(run.kept, Kept)
     found = {row["step"]: row[lead.key] for row in rows(run, "evaluation") if row["step"]}
     assert list(found) == [1, 2, 3]
-    best = min(found.values()) if lead.better is Better.LOWER else max(found.values())
+    wanted = min(found.values()) if lead.better is Better.LOWER else max(found.values())
     assert kept is not None
-    assert (kept.metric, kept.value, kept.published) == (lead.key, best, True)
+    assert (kept.metric, kept.value, kept.published) == (lead.key, wanted, True)
     numbers = load_file(run.checkpoints / f"checkpoint-{kept.step}" / "adapter_model.safetensors")
     for name, published in load_file(run.adapter / "adapter_model.safetensors").items():
         assert torch.equal(published, numbers[name])
@@ -97,7 +98,21 @@ def test_the_best_evaluation_can_be_the_result(method: Method, models: Home, mon
         report = read_model(run.evaluation, RunEvaluation)
         assert report is not None
         assert report.step == kept.step
-        assert report.report.score.second == pytest.approx(best)
+        assert report.report.score.second == pytest.approx(wanted)
+
+
+def test_a_run_can_end_early(method: Method, models: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once evaluations are not better than an earlier one: it is completed, with the adapter of that."""
+    monkeypatch.setattr(best, "best_of", lambda values, *, lower: (1, len(values) - 1) if values else None)
+    values = {"evaluation__every_steps": 1, "evaluation__keep_best": True, "evaluation__early_stop": 1}
+    run = make_run(models, f"contract-{method.key}-early", settings(method, models, **values))
+    assert work(run, monkeypatch, models) == JobState.COMPLETED
+    assert [row["step"] for row in rows(run, "training")] == [1, 2]
+    moments = [(row["when"], row["step"]) for row in rows(run, "evaluation")]
+    assert moments == [("before", 0), ("interval", 1), ("interval", 2), ("end", 2)]
+    kept = read_model(run.kept, Kept)
+    assert kept is not None
+    assert (kept.step, kept.published, kept.ended, kept.planned) == (1, True, 2, 6)
 
 
 def test_every_shared_setting_arrives(method: Method, models: Home, monkeypatch: pytest.MonkeyPatch) -> None:

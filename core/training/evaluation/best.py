@@ -54,6 +54,11 @@ class Best:
         self._keep(kept, tokenizer)
         return self.patience is not None and kept.since >= self.patience
 
+    def step(self) -> int | None:
+        """The step of the best evaluation so far, if its adapter is to be the result."""
+        kept = self._read() if self.keeps else None
+        return kept.step if kept and self._folder(kept).is_dir() else None
+
     def published(self) -> Kept | None:
         """What is noted, if the weights of the best evaluation are published."""
         kept = read_model(self._run.kept, Kept)

@@ -112,10 +112,8 @@ class TrainingJob:
         Args:
             step: The last one. The result may be an earlier one, the best.
         """
-        best = Best(self.config, self.run)
-        best.follow(self.loaded.tokenizer)
-        kept = best.published()
-        compare_run(self.run, self.config, self.best, kept.step if kept else step)
+        kept = Best(self.config, self.run).step()
+        compare_run(self.run, self.config, self.best, step if kept is None else kept)
 
     def stop_between_phases(self) -> None:
         """End here if a stop was requested.
