@@ -85,7 +85,7 @@ def configuration_step(services: Services) -> ConfigurationStep:
         checkable=(known is None or known.most is not None) and complete and can_be_probed(chosen),
         groups=shown_groups,
         count=sum(len(group.fields) for group in shown_groups),
-        per_step=_per_step(draft.training, chosen),
+        per_step=_per_step(draft.training, chosen, packs=snapshot.packs),
     )
 
 
@@ -121,14 +121,16 @@ def _unknown(draft: Draft, chosen: Method) -> str:
     return "No training time has been measured for this model on this machine yet. Your first run measures it."
 
 
-def _per_step(training: Section, chosen: Method) -> str:
-    """A sentence on what one step uses."""
+def _per_step(training: Section, chosen: Method, *, packs: bool) -> str:
+    """A sentence on what one step uses; with packing, its rows depend on their lengths."""
     rollouts = Need.ROLLOUTS in chosen.needs
     try:
         answers = training.whole("batch_size", 1) * training.whole("gradient_accumulation_steps", 8)
         group = training.whole("num_generations", 8) if rollouts else 1
     except (TypeError, ValueError):
         return ""
+    if packs:
+        return f"Each step: {answers} sequence{'' if answers == 1 else 's'} of packed rows."
     if not rollouts:
         return f"Each step: {answers} row{'' if answers == 1 else 's'}."
     return f"Each step: {answers} answers to {num(answers / group)} question{'' if answers == group else 's'}."

@@ -197,6 +197,11 @@ class Snapshot:
         return self._parsed[0]
 
     @property
+    def packs(self) -> bool:
+        """Whether several rows share a sequence; False if the configuration cannot be read."""
+        return self.standing is not None and method(self.standing.method).packs(self.standing)
+
+    @property
     def data(self) -> tuple[int | None, tuple[int, int] | None] | None:
         """Rows of the dataset and the lengths that fit them; None if the configuration cannot be read."""
         standing, _ = self._parsed

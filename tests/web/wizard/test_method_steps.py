@@ -93,6 +93,15 @@ def fields_on(browser: Browser, step: str) -> set[str]:
     return {name for name in names if name.partition(".")[0] in core.config.SECTIONS}
 
 
+def test_a_packed_step_takes_sequences(
+    copied: None, browser: Browser, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """How many rows they hold depends on the rows' lengths."""
+    install(monkeypatch, shows=SHOWN, packs=lambda config: True)
+    services.wizard.change({"training.batch_size": 3, "training.gradient_accumulation_steps": 1})
+    assert "Each step: 3 sequences of packed rows." in browser.get("/new/configuration").text
+
+
 def test_only_fields_that_the_method_uses_are_shown(
     copied: None, browser: Browser, services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
