@@ -261,7 +261,7 @@ class Case(ABC):
             )
         if kept.published:
             so_far = "" if self.state is JobState.COMPLETED else " so far"
-            said.append(f"The result{so_far} is that of step {kept.step}, the best evaluation.")
+            said.append(f"The result{so_far} is step {kept.step}, which had the best evaluation.")
         return tuple(said)
 
     def _also(self) -> tuple[tuple[str, ...], tuple[str, ...], Remedy | None]:

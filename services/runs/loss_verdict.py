@@ -87,7 +87,7 @@ class ByLoss(Case):
         keeping = Remedy("the best checkpoint kept", (self.seen.change("evaluation.keep_best", True),))
         advice: tuple[str, ...] = (f"Start a new run with {remedy.words}.", "Or train on more rows.")
         if kept and kept.published:
-            advice = (f"Stop it if you like: the adapter of step {kept.step} is kept.", *advice[1:])
+            advice = (f"Stop it if you like: step {kept.step} is kept.", *advice[1:])
         elif self._possible(keeping):
             advice = (*advice, "Early stopping and keeping the best checkpoint are in the evaluation settings.")
         return Finding(

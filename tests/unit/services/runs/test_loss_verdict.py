@@ -351,7 +351,7 @@ def test_a_kept_checkpoint_is_what_is_judged() -> None:
     assert found.headline.startswith("It learned this: the loss on 32 held-out rows fell from 2.31 to 1.02 (on")
     assert found.evidence[:2] == (
         "It ended early, after step 9 of 40: the last 2 evaluations were not better than that of step 5.",
-        "The result is that of step 5, the best evaluation.",
+        "The result is step 5, which had the best evaluation.",
     )
     last = judged([*steps(FALLING), *OVERFITTED], kept=replace_kept(kept, published=False, since=1))
     assert last.headline.startswith("It learned this, then overfitted: the loss on 32 held-out rows fell from 2.31 to")
@@ -370,8 +370,8 @@ def test_overfitting_names_the_settings_that_help() -> None:
     kept = Kept(metric="loss", step=5, value=1.02, since=1, published=True)
     running = judged([*steps(FALLING), *OVERFITTED], JobState.RUNNING, kept=kept)
     assert running.action is Action.STOP
-    assert running.advice[0] == "Stop it if you like: the adapter of step 5 is kept."
-    assert running.evidence[0] == "The result so far is that of step 5, the best evaluation."
+    assert running.advice[0] == "Stop it if you like: step 5 is kept."
+    assert running.evidence[0] == "The result so far is step 5, which had the best evaluation."
 
 
 def replace_kept(kept: Kept, **values: Any) -> Kept:
