@@ -23,6 +23,7 @@ from core.config import ModelSection, RunConfig, adapter_fields
 from core.errors import Conflict, InvalidConfig, InvalidInput, NotFound, TunesmithError
 from core.job import check_id
 from core.job_dir import JobDir, read_json, step_of
+from core.methods import method
 from core.model import local_folder, original_name, typed_path
 from core.settings import Home
 from core.weights import (
@@ -142,7 +143,7 @@ def checked(config: RunConfig, home: Home) -> tuple[RunConfig, Source | None]:
     if not model.continue_from:
         return config, None
     source = find(model.continue_from, home)
-    if problems := [*_base_problems(model, source, home), *_way_problems(model, source)]:
+    if problems := [*_base_problems(model, source, home), *_way_problems(model, source, method(config.method).head)]:
         raise InvalidConfig(problems)
     if source.whole or model.merge_first:
         return config, source
@@ -277,13 +278,16 @@ def _real(name: str, home: Home) -> str:
     return str(folder.resolve()) if folder else name
 
 
-def _way_problems(model: ModelSection, source: Source) -> list[tuple[str, str]]:
+def _way_problems(model: ModelSection, source: Source, head: str) -> list[tuple[str, str]]:
     if source.whole and model.merge_first:
         return [
             ("model.merge_first", f"'{source.name}' trained every weight, so there is no adapter to merge. Turn it off")
         ]
     if not source.whole and not model.merge_first and model.adapter == "none":
         words = f"'{source.name}' trained an adapter. To train every weight from there, merge it first: set it to true"
+        return [("model.merge_first", words)]
+    if not source.whole and not model.merge_first and head == "score":
+        words = f"'{source.name}' trained an adapter that writes. For a reward model, merge it first: set it to true"
         return [("model.merge_first", words)]
     return []
 

@@ -27,6 +27,7 @@ from core.methods import method_of
 from core.reward import Item
 from core.reward_report import RewardReport
 from core.settings import PROJECT, Settings
+from core.weights import published
 
 ENTRY = PROJECT / "core" / "training" / "__main__.py"
 LOADING = 600.0
@@ -76,7 +77,7 @@ class Asked:
     @property
     def folder(self) -> Path:
         if self.run:
-            return self.run.adapter
+            return published(self.run) or self.run.adapter
         return Path(self.model).expanduser()
 
     @property
@@ -121,7 +122,7 @@ def unusable_run(model: str) -> str:
         return f"there is no run {model.removeprefix(RUN)!r:.80}"
     if method_of(run.read_config().get("config") or {}).head != "score":
         return f"the run {run.path.name} has not trained a reward model"
-    return "" if run.adapter.is_dir() else f"the run {run.path.name} has not saved its reward model yet"
+    return "" if published(run) else f"the run {run.path.name} has not saved its reward model yet"
 
 
 def usual_scores(run: JobDir) -> tuple[float, float]:

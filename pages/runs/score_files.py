@@ -48,7 +48,7 @@ class ScoreFilesView:
 
 def files_view(services: Services, view: RunView) -> ScoreFilesView | None:
     """For a run that has a reward model; None for another one."""
-    if method_of(view.config).head != "score" or not services.models.has_adapter(view.job):
+    if method_of(view.config).head != "score" or not services.models.has_weights(view.job):
         return None
     files = tuple(map(_file, services.score_files.list(view.session_id)))
     return ScoreFilesView(

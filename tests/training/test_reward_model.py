@@ -253,6 +253,20 @@ def test_the_report_is_about_the_step_that_is_kept(models: Home, monkeypatch: py
     assert again == pytest.approx(report.pairs[0].chosen, abs=1e-5)
 
 
+def test_every_weight_can_be_trained(models: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The whole model is published with its score, gives the report's scores, and is exported as it is."""
+    values = {"model__adapter": "none", "training__max_steps": 4, "training__learning_rate": 1e-3}
+    run = make_run(models, "reward-every-weight", reward_run(models, **values, evaluation__holdout_fraction=0.2))
+    assert work(run, monkeypatch, models) == JobState.COMPLETED
+    assert not run.adapter.exists()
+    scorer, row = load_scorer(run, models, CPU), whole_lines(run.prepared / "holdout.jsonl")[0]
+    (again,) = scorer.scores([scorer.ids(row["instruction"], row["chosen"])])
+    assert again == pytest.approx(report_of(run).pairs[0].chosen, abs=1e-5)
+    result = read_json(export(models, monkeypatch, run, "merged").result) or {}
+    assert result["fidelity"][0]["verdict"] == "faithful"
+    assert "model_sha256" in result["origin"]
+
+
 def test_another_model_seed_holds_out_the_same_pairs(
     finished: JobDir, models: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -321,7 +335,7 @@ def test_what_the_limit_cuts_is_the_start(models: Home, monkeypatch: pytest.Monk
 
 
 def export(models: Home, monkeypatch: pytest.MonkeyPatch, run: JobDir, kind: str) -> JobDir:
-    job = JobDir(models.exports / f"reward-{kind}")
+    job = JobDir(models.exports / f"{run.path.name}-{kind}")
     job.path.mkdir(parents=True)
     spec = {"kind": "export", "session_id": run.path.name, "format": kind, "name": "Judge", "created_at": ""}
     write_json(job.config, spec)

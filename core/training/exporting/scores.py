@@ -27,6 +27,7 @@ from core.training.models.load import load_tokenizer
 from core.training.models.score import score_at_the_end
 from core.training.models.score import scores as scores_of
 from core.training.models.scorer import RunScorer, load_scorer
+from core.weights import ADAPTER_SETTINGS
 
 COMPARED = 16
 """Held-out pairs whose answers are scored by both."""
@@ -48,14 +49,15 @@ class ScoreExport(Export):
         self._check_room()
         use_cores(merge.CPU)
         self._next("Loading the base model and the adapter")
-        trained = load_scorer(self.origin.session, self.home, merge.CPU, self.origin.adapter)
+        trained = load_scorer(self.origin.session, self.home, merge.CPU, self.spec.checkpoint)
         self._next(CHECKING)
         texts = self._texts(trained)
         wanted = trained.scores(texts)
         if self.spec.format == ExportFormat.ADAPTER:
+            adapter_file.check_adapter(self.origin)
             return self._adapter_of(trained, texts, wanted)
-        self._next("Merging base and adapter")
-        merged = trained.model.merge_and_unload(safe_merge=True)
+        self._next("Merging base and adapter" if self.origin.adapter else "Collecting the trained weights")
+        merged = trained.model.merge_and_unload(safe_merge=True) if self.origin.adapter else trained.model
         self._next("Writing the merged model")
         merged.config.id2label, merged.config.label2id = {0: "score"}, {"score": 0}
         merge.write(merged, trained.tokenizer, self.partial, merge.stored_dtype(self.origin))
@@ -77,7 +79,7 @@ class ScoreExport(Export):
         copied = PeftModel.from_pretrained(base, str(self.partial)).eval()
         self._judge(compared("adapter", wanted, scores_of(copied, texts)))
         name = published(self.origin.base)
-        merge.name_base(self.partial / merge.SETTINGS, name)
+        merge.name_base(self.partial / ADAPTER_SETTINGS, name)
         self._next("Reading the files back")
         return self._files(), adapter_commands(name, self._system())
 

@@ -22,11 +22,11 @@ from core.methods.reward_model import RewardModelSection
 from core.model import Device
 from core.training.arguments import known_to, trainer_arguments
 from core.training.evaluation.outcomes import Outcomes, outcome
+from core.training.job import weights
 from core.training.method_rows import Item
 from core.training.methods.score_report import write_report
 from core.training.methods.training_job import TrainingJob
 from core.training.methods.trl import JobTrainer
-from core.training.methods.warm_up import load_adapter
 from core.training.models.score import scores, shortened, text_ids
 
 
@@ -102,7 +102,7 @@ def result_of(trainer: Trainer, last: int) -> int:
     kept = trainer.best.published()
     if kept is None or kept.step == last:
         return last
-    load_adapter(trainer.job.loaded.model, trainer.job.run.checkpoints / f"checkpoint-{kept.step}")
+    weights.load(trainer.job.loaded.model, trainer.job.run.checkpoints / f"checkpoint-{kept.step}")
     return kept.step
 
 

@@ -71,8 +71,8 @@ class Loaded:
 def use_unsloth(config: RunConfig, device: Device) -> bool:
     """Whether Unsloth loads the model. It must be imported before TRL, which it patches.
 
-    It makes fresh adapters of language models; a run that trains every weight, goes on from an adapter or trains a model
-    that scores is loaded by transformers.
+    It makes fresh adapters of language models. A run that trains every weight, goes on from an adapter, or trains a
+    model that scores is loaded by transformers.
     """
     fresh = config.model.adapter == "lora" and not config.model.continue_from
     writes = method(config.method).head == "language"

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from peft import PeftModel
 
 from core.config import RunConfig, parse
 from core.data import prompts
-from core.errors import Conflict, InvalidInput
+from core.errors import InvalidInput
 from core.job_dir import JobDir
 from core.methods import method
 from core.model import Device
 from core.settings import Home
 from core.training.models.load import load_tokenizer, source_of
 from core.training.models.score import score_at_the_end, scores, shortened, text_ids, with_score
+from core.weights import tokenizer_folder, trained_by
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class RunScorer:
     """A reward model with everything that its scores depend on.
 
     Attributes:
-        model: Base and adapter.
+        model: Base and adapter, or a model whose every weight was trained.
         tokenizer: As it was trained with.
         config: The run's.
     """
@@ -51,14 +51,14 @@ class RunScorer:
         return scores(self.model, texts)
 
 
-def load_scorer(run: JobDir, home: Home, device: Device, adapter: Path | None = None) -> RunScorer:
+def load_scorer(run: JobDir, home: Home, device: Device, step: int | None = None) -> RunScorer:
     """Load a run's reward model in float32.
 
     Args:
         run: The run.
         home: Location of models.
         device: Where to.
-        adapter: A checkpoint's folder; by default the latest.
+        step: Of a checkpoint; by default the latest weights.
 
     Raises:
         InvalidInput: The run has not trained a reward model.
@@ -69,11 +69,11 @@ def load_scorer(run: JobDir, home: Home, device: Device, adapter: Path | None = 
     if method(config.method).head != "score":
         message = f"The run {config.name!r} has not trained a reward model, so it gives no score."
         raise InvalidInput(message, field="model")
-    folder = adapter or run.adapter
-    if not folder.is_dir():
-        raise Conflict("This run has no reward model yet. The first one is saved with the first checkpoint.")
-    base = with_score(source_of(config.model.name, home), config.model.revision, seed=0, dtype="float32")
-    tokenizer = load_tokenizer(str(folder if (folder / "tokenizer_config.json").is_file() else run.adapter))
-    model = PeftModel.from_pretrained(base, str(folder)).eval().to(device.kind)
+    trained = trained_by(run, config.model.model_dump(), step)
+    model = with_score(source_of(trained.base, home), trained.revision, seed=0, dtype="float32")
+    tokenizer = load_tokenizer(str(tokenizer_folder(trained.folder) or trained.folder))
+    if trained.adapter:
+        model = PeftModel.from_pretrained(model, str(trained.adapter))
+    model = model.eval().to(device.kind)
     score_at_the_end(model, tokenizer)
     return RunScorer(model, tokenizer, config)
