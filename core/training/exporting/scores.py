@@ -20,8 +20,9 @@ from core.data import prompts
 from core.export import ExportedFile, ExportFormat
 from core.fidelity import FidelityReport, FidelityVerdict
 from core.job_dir import iter_lines
+from core.model import original_name
 from core.training.exporting import adapter_file, merge
-from core.training.exporting.job import CHECKING, Export, published
+from core.training.exporting.job import CHECKING, Export
 from core.training.job.device import use_cores
 from core.training.models.load import load_tokenizer
 from core.training.models.score import score_at_the_end
@@ -78,7 +79,7 @@ class ScoreExport(Export):
         torch.nn.init.zeros_(_head(base).weight)
         copied = PeftModel.from_pretrained(base, str(self.partial)).eval()
         self._judge(compared("adapter", wanted, scores_of(copied, texts)))
-        name = published(self.origin.base)
+        name = original_name(self.origin.base)
         merge.name_base(self.partial / ADAPTER_SETTINGS, name)
         self._next("Reading the files back")
         return self._files(), adapter_commands(name, self._system())
