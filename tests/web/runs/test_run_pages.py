@@ -70,7 +70,7 @@ def test_what_did_not_learn_is_changed_not_exported(browser: Browser, services: 
     assert primary(browser) == ["change"]
     assert "New run with a warm-up" in text(browser, f"/runs/{RUN}")
     assert "Warm-up: off → on" in text(browser, f"/runs/{RUN}")
-    assert list(buttons(browser)) == ["change", "go-export", "go-test", "go-evaluate", "continue"]
+    assert list(buttons(browser)) == ["change", "continue", "go-export", "go-test", "go-evaluate"]
     answer = browser.post(f"/runs/{RUN}/change")
     assert answer.location == "/new/train"
     draft = services.wizard.draft().sections
