@@ -57,8 +57,10 @@ class ScoreExport(Export):
         if self.spec.format == ExportFormat.ADAPTER:
             adapter_file.check_adapter(self.origin)
             return self._adapter_of(trained, texts, wanted)
-        self._next("Merging base and adapter" if self.origin.adapter else "Collecting the trained weights")
-        merged = trained.model.merge_and_unload(safe_merge=True) if self.origin.adapter else trained.model
+        merged = trained.model
+        if self.origin.adapter:
+            self._next("Merging base and adapter")
+            merged = merged.merge_and_unload(safe_merge=True)
         self._next("Writing the merged model")
         merged.config.id2label, merged.config.label2id = {0: "score"}, {"score": 0}
         merge.write(merged, trained.tokenizer, self.partial, merge.stored_dtype(self.origin))
