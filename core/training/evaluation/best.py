@@ -51,6 +51,9 @@ class Best:
         kept = self._read() if self.wanted else None
         if kept is None:
             return False
+        if noted := read_model(self._run.kept, Kept):
+            # It may be called once more after the last evaluation of a run that has ended early.
+            kept = kept.model_copy(update={"ended": noted.ended, "planned": noted.planned})
         self._keep(kept, tokenizer)
         return self.patience is not None and kept.since >= self.patience
 
