@@ -8,9 +8,12 @@ from dataclasses import dataclass, field
 
 from core.config import RunConfig
 from core.data.cleaning import OVERLAP, Parses, Preparation, Removed, without_overlap
+from core.data.preferences import RATED_BAD, rated_bad
 from core.data.rows import map_rows, split_rows
 from core.data.sources import load_rows
 from core.dataset import Row
+from core.errors import InvalidInput
+from core.methods import method
 from core.settings import Home
 from core.text import json_line
 
@@ -51,13 +54,14 @@ def prepare_rows(config: RunConfig, home: Home, parses: Parses | None = None) ->
     dataset, evaluation = config.dataset, config.evaluation
     whole = config.trains_conversations
     raw = load_rows(dataset, home, whole=whole)
-    mapped, left_out = map_rows(raw, dataset, whole=whole)
+    mapped, left_out = _examples(*map_rows(raw, dataset, whole=whole), config)
     steps = Preparation(dataset, parses)
     kept = steps.keep(mapped)
     if evaluation.split:
         other = dataset.model_copy(update={"split": evaluation.split, "max_samples": None})
         train, test, spare = kept, [], []
-        holdout = map_rows(load_rows(other, home, whole=whole), other, whole=whole)[0][: evaluation.max_rows]
+        held_out, _ = _examples(*map_rows(load_rows(other, home, whole=whole), other, whole=whole), config)
+        holdout = held_out[: evaluation.max_rows]
     else:
         split = split_rows(kept, evaluation, config.training.seed)
         train, holdout, test, spare = split.train, split.holdout, split.test, split.spare
@@ -75,6 +79,23 @@ def prepare_rows(config: RunConfig, home: Home, parses: Parses | None = None) ->
         spare=len(spare),
         sha256=sha256_of([*train, *holdout, *test]),
     )
+
+
+def _examples(rows: list[Row], left_out: dict[str, int], config: RunConfig) -> tuple[list[Row], dict[str, int]]:
+    """Without answers that are rated bad, if the method takes answers as examples.
+
+    Raises:
+        InvalidInput: No row is left.
+    """
+    bad = 0 if method(config.method).prefers else sum(map(rated_bad, rows))
+    if not bad:
+        return rows, left_out
+    if bad == len(rows):
+        raise InvalidInput(
+            "Every answer in this dataset is rated bad, so there is no example to learn from.",
+            field="dataset.label_field",
+        )
+    return [row for row in rows if not rated_bad(row)], left_out | {RATED_BAD: bad}
 
 
 def sha256_of(rows: Iterable[Row]) -> str:

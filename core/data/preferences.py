@@ -14,6 +14,7 @@ from core.reward import THOUGHTS
 NO_ANSWER = "the answer is empty"
 NO_REJECTED = "the worse answer is empty"
 NO_RATING = "the rating is neither good nor bad"
+RATED_BAD = "the answer is rated bad"
 SAME = "both answers are the same"
 TIE = "neither answer is better"
 NO_WINNER = "the winner column does not say which answer is better"
@@ -49,6 +50,11 @@ def preference(raw: Mapping[str, Any], dataset: SourceFields) -> Row:
             "rated": full_answer(raw.get(dataset.response_field)),
         }
     return {}
+
+
+def rated_bad(row: Mapping[str, Any]) -> bool:
+    """Whether a mapped row has a rating, and it is bad."""
+    return "rated" in row and row["label"] is False
 
 
 def full_answer(cell: Any) -> str:

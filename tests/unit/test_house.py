@@ -120,6 +120,13 @@ def functions(file: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
             yield node
 
 
+def test_no_file_has_the_marks_of_a_conflict() -> None:
+    """What a merge left behind would be read as text in a document."""
+    marks = ("<" * 7 + " ", "|" * 7 + " ", ">" * 7 + " ")
+    named = (".py", ".md", ".html", ".css", ".js", ".json", ".toml", ".yml")
+    assert [f"{file}" for file in tracked(*named) if any(line.startswith(marks) for line in lines(file))] == []
+
+
 def test_no_python_file_is_too_long() -> None:
     """Files over 400 lines are split, or listed above with the reason."""
     long = {str(file): len(lines(file)) for file in tracked(".py") if len(lines(file)) > MOST_LINES}

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import doctest
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from core.config import DatasetSection, dump, parse
-from core.data import answers, cells, preferences
+from core.data import answers, cells, pipeline, preferences
 from core.data.cleaning import Preparation
 from core.data.rows import content_hash, map_rows
 from core.errors import InvalidConfig, InvalidInput
+from core.settings import Home
 
 PAIRS = DatasetSection(source="x", instruction_field="prompt", chosen_field="better", rejected_field="worse")
+HOME = Home(Path("/nowhere"))
 CONFIG: dict[str, Any] = {"name": "x", "model": {"name": "m"}, "method": "dpo"}
 
 
@@ -104,3 +107,23 @@ def test_a_mixture_of_pairs_needs_them_in_every_source() -> None:
     assert first["chosen_field"] == "a"
     assert "chosen_field" not in second
     assert "label_field" not in first
+
+
+def test_a_method_for_examples_does_not_learn_bad_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """SFT leaves them out and counts them; KTO learns from both."""
+    raw = [{"question": f"{n}?", "answer": str(n), "good": n % 4 != 0} for n in range(40)]
+    monkeypatch.setattr(pipeline, "load_rows", lambda *_, **__: raw)
+    section = {"source": "a/b", "label_field": "good"}
+    found = {
+        key: pipeline.prepare_rows(
+            parse({**CONFIG, "training": {"batch_size": 2}, "method": key, "dataset": section}), HOME
+        )
+        for key in ("sft", "kto")
+    }
+    kept = {key: len(one.train) + len(one.holdout) for key, one in found.items()}
+    assert kept == {"sft": 30, "kto": 40}
+    assert found["sft"].left_out == {preferences.RATED_BAD: 10}
+    assert all(row["label"] for row in found["sft"].train)
+    monkeypatch.setattr(pipeline, "load_rows", lambda *_, **__: [row for row in raw if not row["good"]])
+    with pytest.raises(InvalidInput, match="Every answer in this dataset is rated bad"):
+        pipeline.prepare_rows(parse({**CONFIG, "method": "sft", "dataset": section}), HOME)
