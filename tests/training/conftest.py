@@ -14,6 +14,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 from core.job import JobState
 from core.job_dir import JobDir
 from core.settings import Home
+from tests.training.reward_runs import reward_run
 from tests.training.worker_runs import REAL, TINY, make_home, make_run, work
 
 
@@ -38,6 +39,20 @@ def own_signals() -> Iterator[None]:
 def trained(models: Home) -> JobDir:
     """A finished run with two checkpoints and an adapter that changes the model, named ``exported``."""
     run = make_run(models, "exported", TINY)
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    with pytest.MonkeyPatch.context() as patch:
+        assert work(run, patch, models) == JobState.COMPLETED
+    for number, handler in before.items():
+        signal.signal(number, handler)
+    return run
+
+
+@pytest.fixture(scope="session")
+def finished(models: Home) -> JobDir:
+    """A finished run that has learned that short answers are better."""
+    run = make_run(
+        models, "reward-finished", reward_run(models, training__max_steps=12, evaluation__holdout_fraction=0.3)
+    )
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     with pytest.MonkeyPatch.context() as patch:
         assert work(run, patch, models) == JobState.COMPLETED
