@@ -9,9 +9,9 @@ from pydantic import Field
 
 from core.dataset import Shape
 from core.learning_rate import PAIRS
+from core.methods.by_rows import ACCURACY, plans_by_passes, rows_a_step, suggested
 from core.methods.method import JobType, Method, Need, Note, Phase
-from core.methods.sft import SFT, rows_a_step
-from core.plan import Plan, Situation, by_passes
+from core.methods.sft import SFT
 from core.section import Section, usual
 
 if TYPE_CHECKING:
@@ -85,31 +85,9 @@ def remarks(config: RunConfig, device: Device) -> list[Note]:
 
 
 def suggest(source: str, on_gpu: bool) -> dict[str, dict[str, Any]]:
-    """Sections that suit a dataset's source and this machine: on a CPU a step should take seconds."""
-    if on_gpu:
-        training: dict[str, Any] = {
-            "max_steps": 300,
-            "batch_size": 4,
-            "gradient_accumulation_steps": 4,
-            "max_sequence_length": 2048,
-            "optim": "adamw_8bit",
-            "gradient_checkpointing": True,
-        }
-        return {"training": training, "dpo": {}, "evaluation": {}}
-    training = {
-        "max_steps": 40,
-        "batch_size": 4,
-        "gradient_accumulation_steps": 2,
-        "learning_rate": 5e-5,
-        "max_sequence_length": 256 if source == "generated:preferences" else 512,
-        "save_steps": 10,
-    }
-    return {"training": training, "dpo": {}, "evaluation": {}}
-
-
-def plans(situation: Situation) -> tuple[Plan, ...]:
-    """By passes over the pairs."""
-    return by_passes(situation, suggest(situation.source, situation.on_gpu)["training"])
+    """Sections that suit a dataset's source and this machine."""
+    longest = 256 if source == "generated:preferences" else 512
+    return suggested("dpo", on_gpu, gpu_batch=4, longest=longest, learning_rate=5e-5)
 
 
 VARIANTS = {"ipo": "IPO", "robust": "Robust DPO"}
@@ -136,16 +114,6 @@ def facts(config: RunConfig) -> Sequence[tuple[str, Any]]:
         *((name, value) for name, value in further if value not in {None, 0}),
     )
 
-
-ACCURACY = (
-    "preference_accuracy",
-    "preference_accuracy_low",
-    "preference_accuracy_high",
-    "accuracy_change",
-    "accuracy_change_low",
-    "accuracy_change_high",
-)
-"""Metrics of every method that learns from preferences: held-out accuracy with intervals."""
 
 DPO = Method(
     key="dpo",
@@ -185,7 +153,7 @@ DPO = Method(
     cross_checks=cross_checks,
     remarks=remarks,
     suggest=suggest,
-    plans=plans,
+    plans=plans_by_passes(suggest),
     variant=variant,
     facts=facts,
     tags=("dpo",),

@@ -10,12 +10,11 @@ from pydantic import Field
 
 from core.dataset import Shape
 from core.learning_rate import PAIRS
-from core.methods.dpo import ACCURACY
+from core.methods.by_rows import ACCURACY, plans_by_passes, suggested
 from core.methods.method import JobType, Method, Need, Phase
 from core.methods.sft import SFT
 from core.metric import Chart
 from core.metric import Section as ChartSection
-from core.plan import Plan, Situation, by_passes
 from core.preferences import Concern, Preferences
 from core.section import Section, usual
 
@@ -135,31 +134,8 @@ def _rounded(factor: float, *, up: bool) -> float:
 
 
 def suggest(source: str, on_gpu: bool) -> dict[str, dict[str, Any]]:
-    """Sections that suit a dataset's source and this machine: on a CPU a step should take seconds."""
-    if on_gpu:
-        training: dict[str, Any] = {
-            "max_steps": 300,
-            "batch_size": 8,
-            "gradient_accumulation_steps": 2,
-            "max_sequence_length": 2048,
-            "optim": "adamw_8bit",
-            "gradient_checkpointing": True,
-        }
-        return {"training": training, "kto": {}, "evaluation": {}}
-    training = {
-        "max_steps": 40,
-        "batch_size": 4,
-        "gradient_accumulation_steps": 2,
-        "learning_rate": 5e-5,
-        "max_sequence_length": 512,
-        "save_steps": 10,
-    }
-    return {"training": training, "kto": {}, "evaluation": {}}
-
-
-def plans(situation: Situation) -> tuple[Plan, ...]:
-    """By passes over the rows."""
-    return by_passes(situation, suggest(situation.source, situation.on_gpu)["training"])
+    """Sections that suit a dataset's source and this machine."""
+    return suggested("kto", on_gpu, gpu_batch=8, learning_rate=5e-5)
 
 
 def variant(section: Mapping[str, Any]) -> str:
@@ -270,7 +246,7 @@ KTO = Method(
     cross_checks=cross_checks,
     row_concerns=row_concerns,
     suggest=suggest,
-    plans=plans,
+    plans=plans_by_passes(suggest),
     variant=variant,
     facts=facts,
     tags=("kto",),

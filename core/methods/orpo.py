@@ -9,10 +9,10 @@ from pydantic import Field
 
 from core.dataset import Shape
 from core.learning_rate import PAIRS_WITH_EXAMPLES
-from core.methods.dpo import ACCURACY, DPO
+from core.methods.by_rows import ACCURACY, plans_by_passes, rows_a_step, suggested
+from core.methods.dpo import DPO
 from core.methods.method import JobType, Method, Phase
-from core.methods.sft import SFT, rows_a_step
-from core.plan import Plan, Situation, by_passes
+from core.methods.sft import SFT
 from core.section import Section, usual
 
 if TYPE_CHECKING:
@@ -28,31 +28,8 @@ class OrpoSection(Section):
 
 
 def suggest(source: str, on_gpu: bool) -> dict[str, dict[str, Any]]:
-    """Sections that suit a dataset's source and this machine: on a CPU a step should take seconds."""
-    training: dict[str, Any]
-    if on_gpu:
-        training = {
-            "max_steps": 300,
-            "batch_size": 4,
-            "gradient_accumulation_steps": 4,
-            "max_sequence_length": 2048,
-            "optim": "adamw_8bit",
-            "gradient_checkpointing": True,
-        }
-    else:
-        training = {
-            "max_steps": 40,
-            "batch_size": 4,
-            "gradient_accumulation_steps": 2,
-            "max_sequence_length": 256 if source == "generated:preferences" else 512,
-            "save_steps": 10,
-        }
-    return {"training": training, "orpo": {}, "evaluation": {}}
-
-
-def plans(situation: Situation) -> tuple[Plan, ...]:
-    """By passes over the pairs."""
-    return by_passes(situation, suggest(situation.source, situation.on_gpu)["training"])
+    """Sections that suit a dataset's source and this machine."""
+    return suggested("orpo", on_gpu, gpu_batch=4, longest=256 if source == "generated:preferences" else 512)
 
 
 def variant(section: Mapping[str, Any]) -> str:
@@ -104,7 +81,7 @@ ORPO = Method(
     rows_a_step=rows_a_step,
     rates=PAIRS_WITH_EXAMPLES,
     suggest=suggest,
-    plans=plans,
+    plans=plans_by_passes(suggest),
     variant=variant,
     facts=facts,
     tags=("orpo",),

@@ -9,12 +9,11 @@ from pydantic import Field
 
 from core.dataset import Shape
 from core.learning_rate import SCORES
-from core.methods.dpo import ACCURACY
+from core.methods.by_rows import ACCURACY, plans_by_passes, rows_a_step, suggested
 from core.methods.method import JobType, Method, Phase
-from core.methods.sft import SFT, rows_a_step
+from core.methods.sft import SFT
 from core.metric import Chart
 from core.metric import Section as Place
-from core.plan import Plan, Situation, by_passes
 from core.section import Section
 
 if TYPE_CHECKING:
@@ -33,31 +32,8 @@ class RewardModelSection(Section):
 
 
 def suggest(source: str, on_gpu: bool) -> dict[str, dict[str, Any]]:
-    """Sections that suit a dataset's source and this machine: on a CPU a step should take seconds."""
-    if on_gpu:
-        training: dict[str, Any] = {
-            "max_steps": 300,
-            "batch_size": 4,
-            "gradient_accumulation_steps": 4,
-            "max_sequence_length": 2048,
-            "optim": "adamw_8bit",
-            "gradient_checkpointing": True,
-        }
-        return {"training": training, "reward_model": {}, "evaluation": {}}
-    training = {
-        "max_steps": 40,
-        "batch_size": 4,
-        "gradient_accumulation_steps": 2,
-        "learning_rate": 2e-4,
-        "max_sequence_length": 512,
-        "save_steps": 10,
-    }
-    return {"training": training, "reward_model": {}, "evaluation": {}}
-
-
-def plans(situation: Situation) -> tuple[Plan, ...]:
-    """By passes over the pairs."""
-    return by_passes(situation, suggest(situation.source, situation.on_gpu)["training"])
+    """Sections that suit a dataset's source and this machine."""
+    return suggested("reward_model", on_gpu, gpu_batch=4, learning_rate=2e-4)
 
 
 def variant(section: Mapping[str, Any]) -> str:
@@ -115,7 +91,7 @@ REWARD_MODEL = Method(
     rows_a_step=rows_a_step,
     rates=SCORES,
     suggest=suggest,
-    plans=plans,
+    plans=plans_by_passes(suggest),
     variant=variant,
     facts=facts,
     tags=("reward-trainer",),

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field
 
 from core.learning_rate import EXAMPLES
+from core.methods.by_rows import plans_by_passes, rows_a_step, suggested
 from core.methods.method import JobType, Method, Note, Phase
 from core.metric import Chart
 from core.metric import Section as Metrics
-from core.plan import Plan, Situation, by_passes
 from core.section import Section, usual
 
 if TYPE_CHECKING:
@@ -26,11 +26,6 @@ class SftSection(Section):
     packing: bool = Field(False, title="Packing", description="Puts several short rows into one sequence of the maximum length, which saves the time spent on padding. A step then learns from more rows. Not possible with every model; the run checks it before it starts.")
     neftune_noise_alpha: float | None = Field(None, gt=0, le=100, title="NEFTune noise (alpha)", description="Adds noise to the input embeddings during training, which can improve free-form answers. 5 is usual. Leave empty to turn it off.", json_schema_extra=usual(5, 15))
 # fmt: on
-
-
-def rows_a_step(config: RunConfig) -> int:
-    """A row for each place of the step."""
-    return config.training.batch_size * config.training.gradient_accumulation_steps
 
 
 PACKS = frozenset({
@@ -66,30 +61,8 @@ def suits(config: RunConfig, model_type: str) -> list[Note]:
 
 
 def suggest(source: str, on_gpu: bool) -> dict[str, dict[str, Any]]:
-    """Sections that suit a dataset's source and this machine: on a CPU a step should take seconds."""
-    if on_gpu:
-        training: dict[str, Any] = {
-            "max_steps": 300,
-            "batch_size": 8,
-            "gradient_accumulation_steps": 2,
-            "max_sequence_length": 2048,
-            "optim": "adamw_8bit",
-            "gradient_checkpointing": True,
-        }
-        return {"training": training, "sft": {}, "evaluation": {}}
-    training = {
-        "max_steps": 40,
-        "batch_size": 4,
-        "gradient_accumulation_steps": 2,
-        "max_sequence_length": 256 if source == "generated:arithmetic" else 512,
-        "save_steps": 10,
-    }
-    return {"training": training, "sft": {}, "evaluation": {}}
-
-
-def plans(situation: Situation) -> tuple[Plan, ...]:
-    """One pass over the rows at most for a try, three for a first result, five for a thorough run."""
-    return by_passes(situation, suggest(situation.source, situation.on_gpu)["training"])
+    """Sections that suit a dataset's source and this machine."""
+    return suggested("sft", on_gpu, gpu_batch=8, longest=256 if source == "generated:arithmetic" else 512)
 
 
 def variant(section: Mapping[str, Any]) -> str:
@@ -173,7 +146,7 @@ SFT = Method(
     packs=packs,
     suits=suits,
     suggest=suggest,
-    plans=plans,
+    plans=plans_by_passes(suggest),
     variant=variant,
     facts=facts,
     tags=("sft",),

@@ -79,6 +79,7 @@ BUILT_ELSEWHERE = {
 }
 """Pages whose module is not pages/<noun>/<verb>.py, and where it is."""
 HELPERS_OF_METHODS = {
+    "core/methods/by_rows.py": "shared by methods that read every row once in a pass",
     "core/methods/method.py": "the type",
     "core/training/methods/answers.py": "rated answers in tokens, and their order",
     "core/training/methods/examples.py": "rows with a reference answer as training examples",
