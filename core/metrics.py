@@ -81,73 +81,6 @@ METRICS: tuple[Metric, ...] = (
         chart=Chart(Section.HEALTH, "Lower is better. Near 100%, nothing is being learned.", whole=True), tile=True,
     ),
     Metric(
-        "kl", "KL divergence", "Drift from the base model",
-        "Compares the model's word choices with those of the base model. "
-        "Some drift is expected; a lot of it can mean that the model is losing its general abilities.",
-        unit=Unit.NATS,
-        healthy="below 0.01, it has hardly drifted; above 0.1, watch it; above 1, stop and check the answers",
-        ranges=(
-            Range(Level.BAD, "stop and check the answers", above=1, marked=True),
-            Range(Level.WATCH, "watch", above=0.1, marked=True),
-            Range(Level.GOOD, "very little drift", below=0.01),
-            Range(Level.GOOD, "healthy"),
-        ),
-        chart=Chart(
-            Section.HEALTH,
-            "Above 0.1: watch. Above 1: stop and check the answers. Measured during training only with a KL penalty.",
-        ),
-        line=Line("training", held_out=True), tile=True, logged=True, sources=("kl",),
-    ),
-    Metric(
-        "entropy", "entropy", "Uncertainty about the next word",
-        "How many words the model considers at each position, on average. It falls as the model becomes more certain.",
-        unit=Unit.NATS, healthy="near 0, the model always gives the same answer",
-        ranges=(
-            Range(Level.WATCH, "its answers hardly vary", below=0.05),
-            Range(Level.GOOD, "healthy"),
-        ),
-        chart=Chart(Section.HEALTH, "Falls as the model becomes more certain. Near 0, its answers no longer vary."),
-        tile=True, logged=True, sources=("entropy",),
-    ),
-    Metric(
-        "grad_norm", "gradient norm", "Update size",
-        "How strongly a step would change the model, before gradient clipping.",
-        healthy="healthy between 0.01 and 100",
-        ranges=(
-            Range(Level.WATCH, "unusually large", above=100, marked=True),
-            Range(Level.WATCH, "unusually small", below=0.01),
-            Range(Level.GOOD, "healthy"),
-        ),
-        chart=Chart(Section.HEALTH, "Healthy between 0.01 and 100."),
-        tile=True, logged=True, sources=("grad_norm",),
-    ),
-    Metric(
-        "clip_ratio", "clip ratio", "Clipped updates",
-        "The share of tokens whose probability would have changed by more than the clip range allows. "
-        "Always 0 if each batch is used for one iteration.",
-        unit=Unit.SHARE, healthy="healthy below 20%",
-        ranges=(
-            Range(Level.WATCH, "many updates are clipped", above=0.2),
-            Range(Level.GOOD, "healthy"),
-        ),
-        chart=Chart(Section.HEALTH, "Always 0 if each batch is used for one iteration."), line=Line("all"),
-        column=True, sources=("clip_ratio/region_mean", "cispo_clip_ratio"),
-    ),
-    Metric(
-        "clip_ratio_low", "clip ratio, lower bound", "Updates that would make a token too unlikely",
-        unit=Unit.SHARE, beside="clip_ratio", line=Line("low"), sources=("clip_ratio/low_mean",),
-    ),
-    Metric(
-        "clip_ratio_high", "clip ratio, upper bound", "Updates that would make a token too likely",
-        unit=Unit.SHARE, beside="clip_ratio", line=Line("high"), sources=("clip_ratio/high_mean",),
-    ),
-    Metric(
-        "learning_rate", "learning rate", "How much each step changes the model",
-        "Scales every update. Too high, and training collapses; too low, and nothing changes.",
-        chart=Chart(Section.HEALTH, "Follows the learning-rate schedule."), line=Line(smoothed=False),
-        column=True, sources=("learning_rate",),
-    ),
-    Metric(
         "preference_accuracy", "accuracy", "Pairs in which the better answer is preferred",
         "The share of pairs in which the model prefers the better answer to the worse one. A tie counts as half, so a "
         "model that has learned nothing is at 50%.",
@@ -222,6 +155,73 @@ METRICS: tuple[Metric, ...] = (
         "The logarithm of the sigmoid of the log odds ratio. It is below 0 and rises towards it; lambda times it is "
         "subtracted from the loss.",
         better=Better.HIGHER, sources=("log_odds_ratio",),
+    ),
+    Metric(
+        "kl", "KL divergence", "Drift from the base model",
+        "Compares the model's word choices with those of the base model. "
+        "Some drift is expected; a lot of it can mean that the model is losing its general abilities.",
+        unit=Unit.NATS,
+        healthy="below 0.01, it has hardly drifted; above 0.1, watch it; above 1, stop and check the answers",
+        ranges=(
+            Range(Level.BAD, "stop and check the answers", above=1, marked=True),
+            Range(Level.WATCH, "watch", above=0.1, marked=True),
+            Range(Level.GOOD, "very little drift", below=0.01),
+            Range(Level.GOOD, "healthy"),
+        ),
+        chart=Chart(
+            Section.HEALTH,
+            "Above 0.1: watch. Above 1: stop and check the answers. Measured during training only with a KL penalty.",
+        ),
+        line=Line("training", held_out=True), tile=True, logged=True, sources=("kl",),
+    ),
+    Metric(
+        "entropy", "entropy", "Uncertainty about the next word",
+        "How many words the model considers at each position, on average. It falls as the model becomes more certain.",
+        unit=Unit.NATS, healthy="near 0, the model always gives the same answer",
+        ranges=(
+            Range(Level.WATCH, "its answers hardly vary", below=0.05),
+            Range(Level.GOOD, "healthy"),
+        ),
+        chart=Chart(Section.HEALTH, "Falls as the model becomes more certain. Near 0, its answers no longer vary."),
+        tile=True, logged=True, sources=("entropy",),
+    ),
+    Metric(
+        "grad_norm", "gradient norm", "Update size",
+        "How strongly a step would change the model, before gradient clipping.",
+        healthy="healthy between 0.01 and 100",
+        ranges=(
+            Range(Level.WATCH, "unusually large", above=100, marked=True),
+            Range(Level.WATCH, "unusually small", below=0.01),
+            Range(Level.GOOD, "healthy"),
+        ),
+        chart=Chart(Section.HEALTH, "Healthy between 0.01 and 100."),
+        tile=True, logged=True, sources=("grad_norm",),
+    ),
+    Metric(
+        "clip_ratio", "clip ratio", "Clipped updates",
+        "The share of tokens whose probability would have changed by more than the clip range allows. "
+        "Always 0 if each batch is used for one iteration.",
+        unit=Unit.SHARE, healthy="healthy below 20%",
+        ranges=(
+            Range(Level.WATCH, "many updates are clipped", above=0.2),
+            Range(Level.GOOD, "healthy"),
+        ),
+        chart=Chart(Section.HEALTH, "Always 0 if each batch is used for one iteration."), line=Line("all"),
+        column=True, sources=("clip_ratio/region_mean", "cispo_clip_ratio"),
+    ),
+    Metric(
+        "clip_ratio_low", "clip ratio, lower bound", "Updates that would make a token too unlikely",
+        unit=Unit.SHARE, beside="clip_ratio", line=Line("low"), sources=("clip_ratio/low_mean",),
+    ),
+    Metric(
+        "clip_ratio_high", "clip ratio, upper bound", "Updates that would make a token too likely",
+        unit=Unit.SHARE, beside="clip_ratio", line=Line("high"), sources=("clip_ratio/high_mean",),
+    ),
+    Metric(
+        "learning_rate", "learning rate", "How much each step changes the model",
+        "Scales every update. Too high, and training collapses; too low, and nothing changes.",
+        chart=Chart(Section.HEALTH, "Follows the learning-rate schedule."), line=Line(smoothed=False),
+        column=True, sources=("learning_rate",),
     ),
     Metric(
         "loss", "loss", "What training minimizes",

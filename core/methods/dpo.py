@@ -158,4 +158,10 @@ DPO = Method(
     facts=facts,
     tags=("dpo",),
     choices={"loss_type": LOSSES},
+    reads={
+        "loss": {
+            "text": "How far the model is from preferring every better answer. The original loss starts at 0.69, "
+            "where no answer is preferred; the others start elsewhere.",
+        },
+    },
 )

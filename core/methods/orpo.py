@@ -86,6 +86,9 @@ ORPO = Method(
     facts=facts,
     tags=("orpo",),
     reads={
+        "loss": {
+            "text": "How unlikely the model finds the better answers, plus lambda times how little it prefers them.",
+        },
         "preference_accuracy": {
             "text": f"The share of pairs in which the better answer is the more likely one. {_BETTER}",
         },
