@@ -138,7 +138,7 @@ METRICS: tuple[Metric, ...] = (
     ),
     Metric(
         "nll_loss", "loss of better answers", "How unlikely the model finds prompts and better answers",
-        "The part of ORPO's loss that teaches it to write the better answers: cross-entropy per token, in nats.",
+        "The part of the ORPO loss that teaches it to write the better answers: cross-entropy per token, in nats.",
         unit=Unit.NATS, better=Better.LOWER,
         chart=Chart(Section.LOSS, "Lower is better. Points are held-out pairs."),
         line=Line("training", held_out=True), sources=("nll_loss",),
@@ -151,7 +151,7 @@ METRICS: tuple[Metric, ...] = (
         line=Line("training", held_out=True), sources=("log_odds_chosen",),
     ),
     Metric(
-        "log_odds_ratio", "odds ratio term", "The part of ORPO's loss that learns the preference",
+        "log_odds_ratio", "odds ratio term", "The part of the ORPO loss that learns the preference",
         "The logarithm of the sigmoid of the log odds ratio. It is below 0 and rises towards it; lambda times it is "
         "subtracted from the loss.",
         better=Better.HIGHER, sources=("log_odds_ratio",),

@@ -54,10 +54,12 @@ def test_every_weight_is_trained_and_a_resume_is_exact(
     assert series(halves, "evaluation") == series(whole, "evaluation")
     made, again = (load_file(run.model / "model.safetensors") for run in (whole, halves))
     before = load_file(models.cache / "models" / "tiny" / "model.safetensors")
-    assert set(made) == set(before)
+    # A model that scores has a head of its own, which the base has not.
+    assert set(made) - set(before) == ({"score.weight"} if method.head == "score" else set())
+    assert set(before) <= set(made)
     for name, numbers in made.items():
         assert torch.equal(numbers, again[name])
-        assert not torch.equal(numbers, before[name])
+        assert name not in before or not torch.equal(numbers, before[name])
     assert not whole.adapter.exists()
     shutil.rmtree(halves.path)
 
