@@ -191,6 +191,7 @@ def _freeze(config: RunConfig, run: JobDir, home: Home, status: Status) -> tuple
                 "spare": found.spare,
                 "sha256": found.sha256,
                 "decided": decided(config.reward, [*found.train, *found.holdout]),
+                "method": config.method,
             },
         )
     for reason, count in found.left_out.items():

@@ -8,8 +8,8 @@ from contextlib import closing
 from core.config import RunConfig, dump, parse
 from core.device_checks import device_checks
 from core.environment import note_environment
-from core.errors import InvalidConfig
-from core.job_dir import JobDir
+from core.errors import InvalidConfig, InvalidInput
+from core.job_dir import JobDir, read_json
 from core.model import Device
 from core.settings import Home
 from core.training import methods
@@ -43,6 +43,7 @@ def train(run: JobDir, home: Home, status: Status) -> str:
     note_environment(run, status.value.attempt, device)
     # The remarks are about fields that a user set; the complete configuration sets every field.
     _check(parse(run.read_config().get("given") or dump(config)), device, status)
+    _check_method(run, config)
     if use_unsloth(config, device):
         # It replaces classes inside TRL, which a method's module imports by name, so Unsloth must be imported first:
         # otherwise the run would silently train with plain TRL.
@@ -72,3 +73,14 @@ def _check(given: RunConfig, device: Device, status: Status) -> None:
         raise InvalidConfig(problems)
     for remark in remarks:
         status.note(f"{remark.field}: {remark.message}")
+
+
+def _check_method(run: JobDir, config: RunConfig) -> None:
+    """Reject checkpoints of another method: each has its own state and, some, a model with another head."""
+    begun = str((read_json(run.prepared / "info.json") or {}).get("method", config.method))
+    if begun != config.method and (run.numbered() or run.numbered(checkpoint.WARM_UP)):
+        raise InvalidInput(
+            f"This run has checkpoints of the method '{begun}' and cannot be resumed with '{config.method}'. Set the "
+            "method back, or start a new run that continues from this one.",
+            field="method",
+        )

@@ -13,7 +13,7 @@ from transformers import Trainer
 from core.config import RunConfig, parse
 from core.evaluation import RunEvaluation
 from core.job import JobState
-from core.job_dir import JobDir, read_model
+from core.job_dir import JobDir, read_model, write_json
 from core.job_rows import PLACE
 from core.kept import Kept
 from core.methods import METHODS, Method, Need
@@ -21,6 +21,7 @@ from core.metric import Better
 from core.model import Device
 from core.rewards import Spent
 from core.settings import Home
+from core.training import train
 from core.training.arguments import trainer_arguments
 from core.training.evaluation import best
 from tests.training.worker_runs import TINY, changed, made_dataset, make_run, rows, work, work_until
@@ -113,6 +114,23 @@ def test_a_run_can_end_early(method: Method, models: Home, monkeypatch: pytest.M
     kept = read_model(run.kept, Kept)
     assert kept is not None
     assert (kept.step, kept.published, kept.ended, kept.planned) == (1, True, 2, 6)
+
+
+def test_checkpoints_of_another_method_are_refused(
+    method: Method, models: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before the model is loaded, with what to do."""
+    other = next(one for one in METHODS if one is not method)
+    run = make_run(models, f"contract-{method.key}-other", settings(method, models))
+    (run.checkpoints / "checkpoint-2").mkdir(parents=True)
+    run.prepared.mkdir()
+    write_json(run.prepared / "info.json", {"method": other.key})
+    monkeypatch.setattr(train, "load_for_training", lambda *_: pytest.fail("it loaded the model"))
+    assert work(run, monkeypatch, models) == JobState.FAILED
+    status = run.read_status()
+    assert status is not None
+    assert f"checkpoints of the method '{other.key}'" in (status.error or "")
+    assert status.error_field == "method"
 
 
 def test_every_shared_setting_arrives(method: Method, models: Home, monkeypatch: pytest.MonkeyPatch) -> None:
