@@ -8,6 +8,7 @@ from typing import Any
 
 from core.delivery import state
 from core.job import JobKind
+from core.rewards.classifier import RUN
 from services.jobs.database import Database, Job
 
 
@@ -43,6 +44,8 @@ def _means(name: str, value: str, reference: str, folder: Path) -> bool:
         return reference == f"session:{value}"
     if name == "continue_from" and not Path(value).is_absolute():
         return reference == f"session:{value.partition('/')[0]}"
+    if value.startswith(RUN):  # a reward model that was trained here
+        return reference == f"session:{value.removeprefix(RUN)}"
     return value in {reference, str(folder)} or value.startswith((f"{reference}@", f"{reference}/", f"{folder}/"))
 
 

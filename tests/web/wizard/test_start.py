@@ -105,6 +105,19 @@ def test_a_run_that_another_needs_is_not_deleted(services: Services, home: Home)
     services.runs.delete("a")
 
 
+def test_a_reward_model_is_not_deleted_while_a_run_uses_it(services: Services, home: Home) -> None:
+    """Its scores are needed until the run ends."""
+    trained(services, home, "a")
+    trained(services, home, "other")
+    component = {"name": "reward_model", "params": {"model": "run:a"}}
+    services.runs.start({**TINY, "reward": {"type": "composite", "components": [component]}}, session_id="b")
+    with pytest.raises(Conflict, match="in use by the run"):
+        services.runs.delete("a")
+    services.runs.delete("other")
+    services.runs.stop("b")
+    services.runs.delete("a")
+
+
 def test_chats_load_what_a_run_has_trained_and_began_with(services: Services, home: Home) -> None:
     """A whole model alone; an adapter on the run's own base model if it has one."""
     whole = trained(services, home, "whole", adapter="none")
