@@ -64,6 +64,7 @@ class ReportView:
     Attributes:
         key: Distinguishes reports on a page.
         level: The color's name.
+        against: The first model's name inside a sentence.
         wins: The win rate; empty if every question was a tie.
         right: How many answers became right and wrong.
         smallest: The smallest difference that this many questions show.
@@ -73,6 +74,7 @@ class ReportView:
 
     key: str
     first: str
+    against: str
     second: str
     title: str
     level: str
@@ -103,6 +105,7 @@ def report_view(report: PairedReport, key: str = "1", reward: Any = None) -> Rep
     return ReportView(
         key=key,
         first=headed(report.first),
+        against=report.first,
         second=headed(report.second),
         title=TITLES[report.verdict],
         level=LEVELS[report.verdict],

@@ -225,9 +225,11 @@ def test_the_pages_show_it(browser: Browser, services: Services, compared: str, 
     report = services.evaluations.reports(compared)[0].model_dump(mode="json")
     # The placeholder is there before the run ends, so that a live page can fill it.
     assert '<div id="run-evaluation" data-live hidden></div>' in browser.get(f"/runs/{trained}").text
-    write_json(JobDir(services.settings.home.outputs / trained).evaluation, {"step": 2, "report": report})
-    run = browser.get(f"/runs/{trained}").text
-    assert "Is it better than the base model?" in run
+    for first in ("the base model", "the model it went on from"):
+        mine = {"step": 2, "report": {**report, "first": first}}
+        write_json(JobDir(services.settings.home.outputs / trained).evaluation, mine)
+        run = browser.get(f"/runs/{trained}").text
+        assert f"Is it better than {first}?" in run
     assert f"/evaluations/new?session_id={trained}" in run
     found = browser.client.get(f"/api/training/sessions/{trained}/evaluation").json or {}
     assert found["report"]["verdict"] == "better"
